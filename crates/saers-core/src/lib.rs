@@ -1,0 +1,11 @@
+//! Kernels of saers: slices in, owned values out, no Python.
+//!
+//! Modules in the order in which they may use each other: [`error`], [`threads`], then
+//! streaming over activations ([`stats`], [`topk`]), sequence and intervals ([`fasta`],
+//! [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`], [`tomtom`],
+//! [`discover`]).
+
+pub mod error;
+pub mod threads;
+
+pub use error::{Error, Result};

@@ -1,0 +1,18 @@
+//! `saers._core`: one binding file beside each file of `saers-core`.
+
+use pyo3::prelude::*;
+
+mod error;
+
+/// Kernels of saers; private, typed by `_core.pyi`.
+#[pymodule(gil_used = false)]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("FormatError", module.py().get_type::<crate::error::FormatError>())?;
+        module.add("TimeoutExceeded", module.py().get_type::<crate::error::TimeoutExceeded>())?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,31 @@
+"""Sparse autoencoders for regulatory sequence.
+
+What a sequence model has learned, as features with motifs and names. Everything public is
+reached from here; modules load when first used, so that ``import saers`` stays quick and
+does not import torch.
+"""
+
+import importlib
+from typing import Any
+
+from saers._core import FormatError, TimeoutExceeded, __version__
+
+# Public name -> the module that defines it (PEP 562).
+_HOME: dict[str, str] = {}
+
+__all__ = ["FormatError", "TimeoutExceeded", "__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import the home of a public name when it is first used."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'saers' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted(__all__)
