@@ -42,6 +42,12 @@ TOP_SEQLETS: Columns = {
     "position": pl.Int64,
     "activation": pl.Float32,
 }
+FEATURE_TOTALS: Columns = {
+    "feature": pl.UInt32,
+    "n_nonzero": pl.Int64,  # positions with an activation above 0
+    "sum": pl.Float64,
+    "max": pl.Float64,
+}
 FEATURES: Columns = {
     "feature": pl.UInt32,
     "rank": pl.UInt32,  # by mean activation, 1 is the highest
