@@ -11,7 +11,9 @@ from typing import Any
 from saers._core import FormatError, TimeoutExceeded, __version__
 
 # Public name -> the module that defines it (PEP 562).
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "Genome": "saers.genome",
+}
 
 __all__ = ["FormatError", "TimeoutExceeded", "__version__", *_HOME]
 

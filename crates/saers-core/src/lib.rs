@@ -6,6 +6,7 @@
 //! [`discover`]).
 
 pub mod error;
+pub mod fasta;
 pub mod threads;
 
 pub use error::{Error, Result};

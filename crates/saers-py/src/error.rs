@@ -22,7 +22,6 @@ create_exception!(
 pub struct CoreError(Error);
 
 /// Result of a binding.
-#[expect(dead_code, reason = "the first binding uses it")]
 pub type CoreResult<T> = std::result::Result<T, CoreError>;
 
 impl From<Error> for CoreError {

@@ -3,11 +3,15 @@
 use pyo3::prelude::*;
 
 mod error;
+mod fasta;
 
 /// Kernels of saers; private, typed by `_core.pyi`.
 #[pymodule(gil_used = false)]
 mod _core {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::fasta::Fasta;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,278 @@
+"""Slices of a genome: letters and one-hot codes of regions of an indexed FASTA file."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, Union
+
+import numpy as np
+import polars as pl
+from numpy.typing import DTypeLike, NDArray
+
+from saers import _core, checks
+
+Region: TypeAlias = tuple[str, int, int] | tuple[str, int, int, str]
+Regions: TypeAlias = pl.DataFrame | Iterable[Region]
+_Columns: TypeAlias = tuple[
+    NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]
+]
+
+_MITOCHONDRION = frozenset({"chrM", "chrMT", "M", "MT", "Mito", "chrMito"})
+
+
+class HasFilename(Protocol):
+    """What is needed of a ``pyfaidx.Fasta``."""
+
+    filename: str
+
+
+GenomeLike: TypeAlias = Union[str, Path, "Genome", HasFilename]
+
+
+class Genome:
+    r"""An indexed FASTA file, plain or bgzip, whose letters stay on disk until asked for.
+
+    Parameters
+    ----------
+    source
+        Path of the file, or a ``pyfaidx.Fasta`` (its file is opened, its options are not
+        taken over). The ``.fai`` beside the file is read; where there is none it is made,
+        and kept if the folder can be written to. The same holds for the ``.gzi`` of a bgzip
+        file.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    FormatError
+        If the file is no FASTA, was compressed by plain gzip, or its index is stale.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "genome.fa"
+    >>> _ = path.write_text(">chr1\nACGTacgtNN\n")
+    >>> genome = Genome(path)
+    >>> genome.chromosomes
+    {'chr1': 10}
+    >>> genome.fetch("chr1", 2, 6)
+    'GTac'
+    """
+
+    def __init__(self, source: GenomeLike) -> None:
+        self.path = _path_of(source)
+        self._fasta = _core.Fasta(self.path)
+        records = self._fasta.records()
+        self.chromosomes: dict[str, int] = dict(records)
+        self._numbers = {name: number for number, (name, _) in enumerate(records)}
+        self._n_runs: dict[str, NDArray[np.int64]] = {}
+
+    def __repr__(self) -> str:
+        return f"Genome({str(self.path)!r})"
+
+    def __reduce__(self) -> tuple[type["Genome"], tuple[Path]]:
+        """Open the file again on the other side: workers of a data loader get their own."""
+        return Genome, (self.path,)
+
+    def fetch(self, chrom: str, start: int, end: int) -> str:
+        r"""Read one stretch, letters as they stand in the file (soft masking kept).
+
+        Parameters
+        ----------
+        chrom
+            Name of the chromosome.
+        start, end
+            0-based, half-open; must lie inside the chromosome.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "genome.fa"
+        >>> _ = path.write_text(">chr1\nACGT\n")
+        >>> Genome(path).fetch("chr1", 2, 5)
+        Traceback (most recent call last):
+        ...
+        ValueError: regions[0]: chr1:2-5 reaches past the end of chr1, 4 bp (pad=True gives N there)
+        """
+        return self.slice([(chrom, start, end)], soft_mask=True)[0]
+
+    def slice(self, regions: Regions, *, pad: bool = False, soft_mask: bool = False) -> list[str]:
+        r"""Read many regions at once, on all cores.
+
+        Parameters
+        ----------
+        regions
+            Frame with columns chrom, start, end and, if wanted, strand; or tuples of the
+            same. 0-based, half-open. A region on strand ``-`` comes reverse complemented.
+        pad
+            Give N for places outside the chromosome instead of refusing them.
+        soft_mask
+            Keep lower case letters; otherwise all come in upper case.
+
+        Returns
+        -------
+        list of str
+            The letters of each region, in the order given.
+
+        Raises
+        ------
+        ValueError
+            If a chromosome is unknown, or a region ends before it starts or (without
+            ``pad``) lies outside its chromosome.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "genome.fa"
+        >>> _ = path.write_text(">chr1\nAACGttNN\n")
+        >>> Genome(path).slice([("chr1", 0, 4), ("chr1", 1, 6, "-")])
+        ['AACG', 'AACGT']
+        >>> Genome(path).slice([("chr1", 6, 10)], pad=True)
+        ['NNNN']
+        """
+        return self._fasta.slice(self._columns(regions), pad, soft_mask)
+
+    def onehot(
+        self, regions: Regions, dtype: DTypeLike = np.float32, *, pad: bool = False
+    ) -> NDArray[Any]:
+        r"""One-hot code of regions of one length.
+
+        Parameters
+        ----------
+        regions
+            As for :meth:`slice`, all of one length.
+        dtype
+            Type of the code.
+        pad
+            As for :meth:`slice`.
+
+        Returns
+        -------
+        ndarray of shape (n, length, 4)
+            Channels in the order A, C, G, T; any other letter is four zeros.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "genome.fa"
+        >>> _ = path.write_text(">chr1\nACGTN\n")
+        >>> Genome(path).onehot([("chr1", 2, 5)], np.uint8)
+        array([[[0, 0, 1, 0],
+                [0, 0, 0, 1],
+                [0, 0, 0, 0]]], dtype=uint8)
+        """
+        columns = self._columns(regions)
+        widths = columns[2] - columns[1]
+        length = int(widths[0]) if len(widths) else 0
+        if (odd := np.flatnonzero(widths != length)).size:
+            raise ValueError(
+                f"regions must have one length, regions[0] has {length}, "
+                f"regions[{odd[0]}] has {widths[odd[0]]}"
+            )
+        wanted = np.dtype(dtype)
+        code: NDArray[Any] = (
+            self._fasta.onehot_f32(columns, pad)
+            if wanted == np.float32
+            else self._fasta.onehot_u8(columns, pad).astype(wanted, copy=False)
+        )
+        return code.reshape(len(widths), length, 4)
+
+    def n_runs(self, chrom: str) -> NDArray[np.int64]:
+        r"""Find the runs of N in a chromosome, once and for all later calls.
+
+        Returns
+        -------
+        int64 ndarray of shape (m, 2)
+            Start and end of each run, 0-based and half-open, in order.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "genome.fa"
+        >>> _ = path.write_text(">chr1\nNNACGNn\n")
+        >>> Genome(path).n_runs("chr1").tolist()
+        [[0, 2], [5, 7]]
+        """
+        self.require([chrom])
+        if chrom not in self._n_runs:
+            runs = self._fasta.n_runs(self._numbers[chrom]).reshape(-1, 2)
+            runs.flags.writeable = False
+            self._n_runs[chrom] = runs
+        return self._n_runs[chrom]
+
+    def require(self, chroms: Iterable[str]) -> None:
+        r"""Require that all chromosomes are in the genome; name the alias where one is.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "genome.fa"
+        >>> _ = path.write_text(">chr1\nACGT\n")
+        >>> Genome(path).require(["1"])
+        Traceback (most recent call last):
+        ...
+        ValueError: '1' is not in genome.fa, which has 'chr1' (match_names renames)
+        """
+        for chrom in chroms:
+            if chrom in self.chromosomes:
+                continue
+            other = alias(chrom, self.chromosomes)
+            hint = (
+                f", which has {other!r} (match_names renames)"
+                if other
+                else checks.did_you_mean(chrom, self.chromosomes)
+            )
+            raise ValueError(f"{chrom!r} is not in {self.path.name}{hint}")
+
+    def _columns(self, regions: Regions) -> _Columns:
+        """Bring regions into the columns that the kernels read."""
+        frame = regions_frame(regions)
+        names = frame["chrom"].unique(maintain_order=True).to_list()
+        self.require(names)
+        numbers = [self._numbers[name] for name in names]
+        record = frame["chrom"].replace_strict(names, numbers, return_dtype=pl.UInt32)
+        return (
+            np.ascontiguousarray(record.to_numpy(), dtype=np.uint32),
+            np.ascontiguousarray(frame["start"].to_numpy(), dtype=np.int64),
+            np.ascontiguousarray(frame["end"].to_numpy(), dtype=np.int64),
+            np.ascontiguousarray((frame["strand"] == "-").to_numpy(), dtype=np.bool_),
+        )
+
+
+def regions_frame(regions: Regions) -> pl.DataFrame:
+    """Bring regions into a frame of chrom, start, end, strand.
+
+    Examples
+    --------
+    >>> regions_frame([("chr1", 3, 9)]).row(0)
+    ('chr1', 3, 9, '+')
+    """
+    columns = {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64, "strand": pl.String}
+    if not isinstance(regions, pl.DataFrame):
+        rows = [(*region, "+") if len(region) == 3 else region for region in regions]
+        regions = pl.DataFrame(rows, schema=columns, orient="row")
+    frame = regions if "strand" in regions.columns else regions.with_columns(strand=pl.lit("+"))
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ValueError(f"regions: missing columns {missing}, found {regions.columns}")
+    frame = frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
+    if frame.null_count().sum_horizontal().item():
+        raise ValueError("regions must have no empty fields")
+    strands = frame["strand"].unique()
+    if odd := sorted(set(strands) - {"+", "-", "."}):
+        raise ValueError(f"strand must be one of +, -, ., got {odd[0]!r}")
+    return frame
+
+
+def alias(name: str, known: Collection[str]) -> str | None:
+    """Find the other spelling of a chromosome: with or without ``chr``, or M for MT.
+
+    Examples
+    --------
+    >>> alias("1", ["chr1", "chr2"]), alias("chrM", ["I", "Mito"]), alias("1", ["chr2"])
+    ('chr1', 'Mito', None)
+    """
+    others = [name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"]
+    if name in _MITOCHONDRION:
+        others += sorted(_MITOCHONDRION)
+    return next((other for other in others if other in known and other != name), None)
+
+
+def _path_of(source: GenomeLike) -> Path:
+    if isinstance(source, Genome):
+        return source.path
+    path = source if isinstance(source, str | Path) else source.filename
+    return checks.existing_file(path, what="genome")
