@@ -5,6 +5,7 @@
 //! [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`], [`tomtom`],
 //! [`discover`]).
 
+pub mod discover;
 pub mod error;
 pub mod fasta;
 pub mod threads;
