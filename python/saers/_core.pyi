@@ -1,5 +1,6 @@
 """Types of the compiled kernels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias, final
 
@@ -11,6 +12,7 @@ __all__ = [
     "FormatError",
     "TimeoutExceeded",
     "__version__",
+    "discover_motifs",
 ]
 
 __version__: str
@@ -31,3 +33,17 @@ class Fasta:
     def slice(self, columns: _Regions, pad: bool, soft_mask: bool) -> list[str]: ...
     def onehot_f32(self, columns: _Regions, pad: bool) -> NDArray[np.float32]: ...
     def onehot_u8(self, columns: _Regions, pad: bool) -> NDArray[np.uint8]: ...
+# discover.rs
+def discover_motifs(
+    sequences: Sequence[str],
+    controls: Sequence[str] | None,
+    *,
+    count: int,
+    evalue: float,
+    min_width: int,
+    max_width: int,
+    both_strands: bool,
+    seed: int,
+    threads: int | None,
+    time_limit: float | None,
+) -> list[tuple[NDArray[np.float64], int, float]]: ...

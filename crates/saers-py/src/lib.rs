@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod discover;
 mod error;
 mod fasta;
 
@@ -10,6 +11,8 @@ mod fasta;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::discover::discover_motifs;
     #[pymodule_export]
     use crate::fasta::Fasta;
 

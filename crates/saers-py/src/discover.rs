@@ -1,0 +1,48 @@
+//! Binding of `saers_core::discover`.
+
+use std::time::Duration;
+
+use numpy::PyArray2;
+use pyo3::prelude::*;
+use saers_core::discover::{Discovery, Options, discover};
+use saers_core::{Error, threads};
+
+use crate::error::CoreResult;
+
+/// A matrix (width, 4), the number of sites, log10 of the E-value.
+type Found<'py> = (Bound<'py, PyArray2<f64>>, usize, f64);
+
+/// Finds motifs in sequences; releases the GIL.
+#[pyfunction]
+#[pyo3(signature = (sequences, controls, *, count, evalue, min_width, max_width, both_strands,
+                    seed, threads, time_limit))]
+#[expect(clippy::too_many_arguments, reason = "options come as keywords")]
+pub fn discover_motifs<'py>(
+    py: Python<'py>,
+    sequences: Vec<String>,
+    controls: Option<Vec<String>>,
+    count: usize,
+    evalue: f64,
+    min_width: usize,
+    max_width: usize,
+    both_strands: bool,
+    seed: u64,
+    threads: Option<usize>,
+    time_limit: Option<f64>,
+) -> CoreResult<Vec<Found<'py>>> {
+    let time_limit = time_limit
+        .map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| Error::invalid(format!("time_limit must be positive, got {seconds}")))
+        })
+        .transpose()?;
+    let options = Options { count, evalue, min_width, max_width, both_strands, seed, time_limit };
+    let search = || discover(&sequences, controls.as_deref(), &options);
+    let found = py.detach(|| threads::install(threads, search))??;
+    Ok(found.into_iter().map(|motif| pack(py, motif)).collect())
+}
+
+fn pack(py: Python<'_>, motif: Discovery) -> Found<'_> {
+    let matrix = PyArray2::from_owned_array(py, numpy::ndarray::Array2::from(motif.rows));
+    (matrix, motif.n_sites, motif.log10_evalue)
+}
