@@ -12,7 +12,12 @@ from saers._core import FormatError, TimeoutExceeded, __version__
 
 # Public name -> the module that defines it (PEP 562).
 _HOME: dict[str, str] = {
+    "Codes": "saers.codes",
     "Genome": "saers.genome",
+    "SAE": "saers.sae.module",
+    "TrainConfig": "saers.sae.config",
+    "TrainResult": "saers.sae.training",
+    "train_sae": "saers.sae.training",
 }
 
 __all__ = ["FormatError", "TimeoutExceeded", "__version__", *_HOME]

@@ -1,0 +1,240 @@
+"""How a sparse autoencoder is trained: every setting, its default, and what it does."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from saers import checks
+
+Normalize = Literal["center_rms", "channel_max", "zscore", "none"]
+
+ARCHITECTURES = ("topk",)
+NORMALIZERS = ("center_rms", "channel_max", "zscore", "none")
+LOSSES = ("fvu", "mse")
+PRESETS = ("sae-borzoi",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of one training run.
+
+    The defaults are those that recover a planted dictionary best: centred input, a tied start,
+    decoder rows of unit length, and an auxiliary loss that brings dead latents back.
+
+    Examples
+    --------
+    >>> TrainConfig(k=8).latents(608)
+    2432
+    >>> TrainConfig.preset("sae-borzoi", 608).k
+    30
+    """
+
+    architecture: str = "topk"
+    """The ``k`` largest latents of each position are kept, the others are 0."""
+
+    expansion: int = 4
+    """Latents per channel; not used where ``n_latents`` is given."""
+
+    n_latents: int | None = None
+    """Latents, when they should not follow from ``expansion``."""
+
+    k: int | None = 30
+    """Latents kept at each position; None stands for 5 % of the channels, at least 1."""
+
+    steps: int = 10_000
+    """Optimiser steps."""
+
+    batch_size: int = 4096
+    """Positions in one step; 4,096 suits a CPU, 16,384 or more a GPU."""
+
+    learning_rate: float | None = None
+    """Peak learning rate of Adam; None stands for 2e-4 / sqrt(latents / 2^14)."""
+
+    seed: int = 0
+    """Seed of the first weights and of the order of positions."""
+
+    warmup: int | None = None
+    """Steps of linear rise to the peak; None stands for 1,000 or 5 % of the run if fewer."""
+
+    decay_fraction: float = 0.2
+    """Last share of the run, over which the learning rate falls linearly towards 0."""
+
+    normalize: Normalize = "center_rms"
+    """Map of the input: subtract the mean and divide by one root mean square over all channels
+    (center_rms), divide each channel by its maximum (channel_max), subtract the mean and divide
+    by the standard deviation of each channel (zscore), or leave it (none)."""
+
+    layer_norm: bool = False
+    """Standardise each position over its channels as well, undone after decoding."""
+
+    tied_init: bool = True
+    """Start with the encoder equal to the decoder's transpose."""
+
+    unit_decoder: bool = True
+    """Keep decoder rows at length 1, the gradient projected accordingly."""
+
+    bias_init: bool = True
+    """Start the decoder's bias at the mean of the (mapped) input rather than at 0."""
+
+    loss: Literal["fvu", "mse"] = "fvu"
+    """Squared error over the variance of the data set, or over the number of channels."""
+
+    aux_coefficient: float = 1 / 32
+    """Weight of the loss in which dead latents reconstruct what the others leave; 0 for none."""
+
+    dead_window: int | None = None
+    """Positions without a value above 1e-3 after which a latent counts as dead; None stands for
+    1 million or 5 % of the run if more, yet at most a tenth of the run."""
+
+    clip: float | None = 1.0
+    """Largest norm of the gradient over all weights; None for any."""
+
+    adam_epsilon: float = 6.25e-10
+    """Adam's epsilon."""
+
+    buffer_tokens: int = 262_144
+    """Positions held in memory and shuffled together (times channels times 4 bytes)."""
+
+    buffer_windows: int = 64
+    """Fewest windows that share the buffer; of longer windows a random part is taken."""
+
+    log_every: int = 100
+    """Steps between two lines of metrics."""
+
+    checkpoint_every: int = 1000
+    """Steps between two checkpoints, when there is a place for them."""
+
+    def __post_init__(self) -> None:
+        checks.one_of("architecture", self.architecture, ARCHITECTURES)
+        checks.one_of("normalize", self.normalize, NORMALIZERS)
+        checks.one_of("loss", self.loss, LOSSES)
+        for name in ("expansion", "steps", "batch_size", "buffer_tokens", "buffer_windows"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("log_every", "checkpoint_every"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("n_latents", "k", "dead_window"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name in ("seed", "aux_coefficient"):
+            _at_least(name, getattr(self, name), 0)
+        if self.warmup is not None:
+            _at_least("warmup", self.warmup, 0)
+        checks.in_range("decay_fraction", self.decay_fraction, 0, 1)
+        for name in ("learning_rate", "clip", "adam_epsilon"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if self.layer_norm and self.aux_coefficient:
+            raise ValueError(
+                "aux_coefficient must be 0 with layer_norm: the residual is not in "
+                f"the decoder's units; got {self.aux_coefficient}"
+            )
+        if self.buffer_tokens < self.batch_size:
+            raise ValueError(
+                f"buffer_tokens must be at least batch_size ({self.batch_size}), "
+                f"got {self.buffer_tokens}"
+            )
+
+    @classmethod
+    def preset(cls, name: str, channels: int, **changes: Any) -> Self:  # noqa: ANN401
+        """Make a named configuration for a layer of ``channels`` channels.
+
+        Parameters
+        ----------
+        name
+            ``"sae-borzoi"``: the settings of the SAE-Borzoi paper: untied weights, position-wise
+            standardisation after division by the channel maximum, plain mean squared error, Adam
+            at a constant 1e-5.
+        channels
+            Channels of the layer; the paper keeps 5 % as many latents.
+        **changes
+            Fields that should differ from the preset.
+
+        Examples
+        --------
+        >>> TrainConfig.preset("sae-borzoi", 736, steps=5).learning_rate
+        1e-05
+        """
+        checks.one_of("preset", name, PRESETS)
+        settings: dict[str, Any] = {
+            "expansion": 4,
+            "k": max(1, int(0.05 * channels)),
+            "learning_rate": 1e-5,
+            "warmup": 0,
+            "decay_fraction": 0.0,
+            "normalize": "channel_max",
+            "layer_norm": True,
+            "tied_init": False,
+            "unit_decoder": False,
+            "bias_init": False,
+            "loss": "mse",
+            "aux_coefficient": 0.0,
+            "clip": None,
+            "adam_epsilon": 1e-8,
+        }
+        return cls(**(settings | changes))
+
+    def latents(self, channels: int) -> int:
+        """Count the latents for a layer of ``channels`` channels."""
+        return self.n_latents or self.expansion * channels
+
+    def resolve(self, channels: int) -> "TrainConfig":
+        """Replace every None by the value that it stands for on ``channels`` channels.
+
+        Raises
+        ------
+        ValueError
+            If more latents are to be kept than there are.
+
+        Examples
+        --------
+        >>> resolved = TrainConfig(k=None, steps=1000).resolve(608)
+        >>> resolved.k, resolved.warmup, resolved.dead_window
+        (30, 50, 409600)
+        """
+        latents = self.latents(channels)
+        k = max(1, int(0.05 * channels)) if self.k is None else self.k
+        checks.in_range("k", k, 1, latents)
+        tokens = self.steps * self.batch_size
+        window = max(1, min(max(1_000_000, tokens // 20), tokens // 10))
+        warmup = min(1000, self.steps // 20)
+        return dataclasses.replace(
+            self,
+            n_latents=latents,
+            k=k,
+            learning_rate=self.learning_rate or 2e-4 / math.sqrt(latents / 2**14),
+            warmup=warmup if self.warmup is None else self.warmup,
+            dead_window=self.dead_window or window,
+        )
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step of a resolved configuration (0 is the first).
+
+        Examples
+        --------
+        >>> config = TrainConfig(steps=10, warmup=2, learning_rate=1.0)
+        >>> [config.rate_at(step) for step in (0, 1, 7, 8, 9)]
+        [0.5, 1.0, 1.0, 1.0, 0.5]
+        """
+        if self.learning_rate is None or self.warmup is None:
+            raise ValueError("the configuration is not resolved: call resolve(channels) first")
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        decay = math.ceil(self.steps * self.decay_fraction)
+        fall = min(1.0, (self.steps - step) / decay) if decay else 1.0
+        return self.learning_rate * rise * fall
+
+    def as_dict(self) -> dict[str, Any]:
+        """List the settings, as JSON holds them.
+
+        Examples
+        --------
+        >>> TrainConfig(**TrainConfig(k=3).as_dict()) == TrainConfig(k=3)
+        True
+        """
+        return dataclasses.asdict(self)
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value}")

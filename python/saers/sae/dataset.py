@@ -1,0 +1,97 @@
+"""HDF5 files as sources: those that describe themselves, and bare datasets."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from saers import FormatError, checks, schema
+from saers.activations import LAYER_ATTRIBUTES, open_activations
+from saers.layer import ActivationBlock, ActivationSource, LayerInfo, check_windows
+
+_ROWS_A_WINDOW = 4096  # a dataset without windows is read in stretches of this length
+_BLOCK_BYTES = 64 * 2**20
+
+
+def open_file(path: str | Path) -> ActivationSource:
+    """Open an activation file or folder; a file that tells no layer is read as bare numbers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is there.
+    FormatError
+        If it is no HDF5 file, or its first dataset is not activations.
+    """
+    found = Path(path)
+    if found.is_dir():
+        return open_activations(found)
+    checks.existing_file(found, what="activations")
+    try:
+        with h5py.File(found, "r") as file:
+            if all(name in file.attrs for name in LAYER_ATTRIBUTES):
+                return open_activations(found)
+            return DatasetBlocks(found, _first_dataset(file))
+    except OSError as error:
+        raise FormatError(f"{found}: not a readable HDF5 file: {error}") from error
+
+
+class DatasetBlocks:
+    """A dataset of (rows, channels) or (windows, positions, channels) without coordinates."""
+
+    def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
+        self._path = path
+        self._name = str(dataset.name)
+        self._flat = dataset.ndim == 2
+        self._rows = int(dataset.shape[0])
+        self.layer = LayerInfo(self._name.lstrip("/"), int(dataset.shape[-1]), 1, 0, 0)
+        self.n_positions = min(_ROWS_A_WINDOW, self._rows) if self._flat else dataset.shape[1]
+        count = -(-self._rows // self.n_positions) if self._flat else self._rows
+        windows = pl.DataFrame({"window": np.arange(count)}).with_columns(
+            chrom=pl.lit(""),
+            start=pl.lit(0),
+            end=pl.lit(self.n_positions),
+            split=pl.lit("train"),
+        )
+        self.windows = schema.conform(windows, schema.WINDOWS, table="windows")
+
+    def blocks(self, *, windows: Sequence[int] | None = None) -> Iterator[ActivationBlock]:
+        """Yield every window once, or those numbered ``windows``, in that order."""
+        chosen = check_windows(windows, self.windows.height)
+        step = max(1, _BLOCK_BYTES // (4 * self.n_positions * self.layer.channels))
+        with h5py.File(self._path, "r") as file:
+            for first in range(0, len(chosen), step):
+                yield self._block(file[self._name], chosen[first : first + step])
+
+    def _block(self, dataset: h5py.Dataset, windows: npt.NDArray[np.int64]) -> ActivationBlock:
+        values = np.zeros((len(windows), self.n_positions, self.layer.channels), np.float32)
+        mask = np.zeros(values.shape[:2], np.bool_)
+        for i, window in enumerate(windows.tolist()):
+            try:
+                if self._flat:
+                    start = window * self.n_positions
+                    rows = dataset[start : start + self.n_positions]
+                else:
+                    rows = dataset[window]
+            except OSError as error:
+                raise FormatError(
+                    f"{self._path}: row {window} of {self._name} cannot be read: {error}"
+                ) from error
+            values[i, : len(rows)] = rows
+            mask[i, : len(rows)] = True
+        return ActivationBlock(windows, values, mask)
+
+
+def _first_dataset(file: h5py.File) -> h5py.Dataset:
+    for item in file.values():
+        if isinstance(item, h5py.Dataset):
+            if item.ndim not in (2, 3) or item.dtype.kind != "f" or 0 in item.shape:
+                raise FormatError(
+                    f"{file.filename}: dataset {item.name!r} must be floats of (rows, channels) "
+                    f"or (windows, positions, channels), got {item.dtype} of {item.shape}"
+                )
+            return item
+    raise FormatError(f"{file.filename}: holds no dataset")

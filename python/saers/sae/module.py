@@ -1,0 +1,206 @@
+"""The sparse autoencoder: one encode and one decode, for training and for use."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from saers import checks
+from saers.codes import Codes
+
+LAYER_NORM_EPSILON = 1e-5  # as SAELens and SAE-Borzoi have it
+ENCODE_ROWS = 8192  # bounds the dense (rows, latents) pre-activations
+
+
+class Entered(NamedTuple):
+    """Input as the encoder takes it, and what undoes the standardisation after decoding."""
+
+    inner: Tensor
+    mean: Tensor | None
+    deviation: Tensor | None
+
+
+class SAE(nn.Module):
+    """A TopK sparse autoencoder.
+
+    ``encode`` is ``topk(relu((x - b_dec) @ W_enc + b_enc))`` and ``decode`` is
+    ``values @ W_dec[indices] + b_dec``. With ``layer_norm`` each position is divided by
+    ``scale`` and standardised over its channels first, which ``decode`` cannot know of;
+    ``forward`` undoes both.
+
+    Parameters
+    ----------
+    channels
+        d, channels of the layer.
+    latents
+        n, features.
+    k
+        Latents kept at each position.
+    layer_norm
+        Whether each position is standardised over its channels.
+
+    Examples
+    --------
+    >>> sae = SAE(4, 16, k=2)
+    >>> sae.encode(torch.zeros(3, 4)).indices.shape
+    torch.Size([3, 2])
+    """
+
+    scale: Tensor
+
+    def __init__(self, channels: int, latents: int, k: int, *, layer_norm: bool = False) -> None:
+        super().__init__()
+        checks.in_range("k", k, 1, latents)
+        self.k = k
+        self.layer_norm = layer_norm
+        self.metadata: dict[str, Any] = {}
+        # A row of each belongs to one latent: the sparse passes read few rows, all of each.
+        self.encoder = nn.Parameter(torch.zeros(latents, channels))
+        self.W_dec = nn.Parameter(torch.zeros(latents, channels))
+        self.b_enc = nn.Parameter(torch.zeros(latents))
+        self.b_dec = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+
+    @property
+    def channels(self) -> int:
+        """d, channels of the layer."""
+        return self.W_dec.shape[1]
+
+    @property
+    def latents(self) -> int:
+        """n, features."""
+        return self.W_dec.shape[0]
+
+    @property
+    def W_enc(self) -> Tensor:
+        """Encoder weights, (channels, latents)."""
+        return self.encoder.T
+
+    def encode(self, x: Tensor) -> Codes:
+        """Find the ``k`` strongest latents of each position.
+
+        Parameters
+        ----------
+        x
+            (n, channels) activations of the layer, as the model gives them.
+
+        Returns
+        -------
+        Codes
+            Exactly ``k`` indices and values a position; values are 0 where fewer are positive.
+        """
+        self._check(x)
+        parts = [self._encode(self.enter(rows).inner) for rows in torch.split(x, ENCODE_ROWS)]
+        if len(parts) == 1:
+            return parts[0]
+        return Codes(
+            torch.cat([part.indices for part in parts]), torch.cat([part.values for part in parts])
+        )
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Add up the decoder rows of the kept latents, (n, channels)."""
+        return decode_sparse(codes, self.W_dec) + self.b_dec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruct the activations, (n, channels)."""
+        return self.reconstruct(x, self.encode(x))
+
+    def reconstruct(self, x: Tensor, codes: Codes) -> Tensor:
+        """Reconstruct activations whose codes are known, in their own units, (n, channels)."""
+        return self.leave(self.decode(codes), self.enter(x))
+
+    def enter(self, x: Tensor) -> Entered:
+        """Standardise the input where ``layer_norm`` asks for it, else leave it."""
+        if not self.layer_norm:
+            return Entered(x, None, None)
+        scaled = x / self.scale
+        mean = scaled.mean(dim=1, keepdim=True)
+        deviation = scaled.std(dim=1, keepdim=True) + LAYER_NORM_EPSILON
+        return Entered((scaled - mean) / deviation, mean, deviation)
+
+    def leave(self, decoded: Tensor, entered: Entered) -> Tensor:
+        """Undo :meth:`enter` on what ``decode`` gave."""
+        if entered.mean is None or entered.deviation is None:
+            return decoded
+        return (decoded * entered.deviation + entered.mean) * self.scale
+
+    def pre_activations(self, inner: Tensor) -> Tensor:
+        """Dense (n, latents) values before ReLU; the decoder's bias is folded into the encoder's.
+
+        ``W_enc.T @ b_dec`` is one matrix-vector product, where subtracting ``b_dec`` from the
+        input would cost a pass over it and its gradient another matrix product.
+        """
+        return torch.addmm(self.b_enc - self.encoder @ self.b_dec, inner, self.encoder.T)
+
+    def fold(self, centre: Tensor, scale: Tensor) -> "SAE":
+        """Write the input map ``(x - centre) / scale`` into a copy of the weights.
+
+        With ``layer_norm`` only a scale can be carried, beside the weights.
+
+        Examples
+        --------
+        >>> folded = SAE(2, 4, k=1).fold(torch.ones(2), torch.full((2,), 2.0))
+        >>> folded(torch.ones(1, 2)).tolist()
+        [[1.0, 1.0]]
+        """
+        folded = SAE(self.channels, self.latents, self.k, layer_norm=self.layer_norm)
+        folded.load_state_dict(self.state_dict())
+        folded.metadata = dict(self.metadata)
+        folded.to(self.W_dec.device)
+        with torch.no_grad():
+            if self.layer_norm:
+                folded.scale.mul_(scale)
+            else:
+                folded.encoder.div_(scale)
+                folded.W_dec.mul_(scale)
+                folded.b_dec.mul_(scale).add_(centre)
+        return folded
+
+    def save(self, path: str | Path) -> Path:
+        """Write the directory that SAELens 6 and later read; see :mod:`saers.sae.storage`."""
+        from saers.sae import storage
+
+        return storage.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SAE":
+        """Read such a directory."""
+        from saers.sae import storage
+
+        return storage.load(path)
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Add to the facts that are saved with the weights (JSON values)."""
+        self.metadata.update(facts)
+
+    def _encode(self, inner: Tensor) -> Codes:
+        # ReLU and top-k commute; after top-k it touches k values instead of all.
+        values, indices = select(self.pre_activations(inner), self.k)
+        return Codes(indices, values)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim != 2 or x.shape[1] != self.channels:
+            raise ValueError(f"x must be (n, {self.channels}), got {tuple(x.shape)}")
+
+
+def select(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Keep the ``k`` largest of each row, clamped at 0: values and indices, in no order.
+
+    Examples
+    --------
+    >>> values, indices = select(torch.tensor([[-1.0, 3.0, -2.0]]), 2)
+    >>> sorted(zip(indices[0].tolist(), values[0].tolist()))
+    [(0, 0.0), (1, 3.0)]
+    """
+    values, indices = torch.topk(pre_activations, k, dim=1, sorted=False)
+    return functional.relu(values), indices
+
+
+def decode_sparse(codes: Codes, rows: Tensor) -> Tensor:
+    """Sum ``values * rows[indices]`` over the kept latents, (n, channels)."""
+    return functional.embedding_bag(
+        codes.indices, rows, mode="sum", per_sample_weights=codes.values
+    )

@@ -1,0 +1,266 @@
+"""Whatever holds activations, as pools of positions that fit in memory.
+
+A pool is a function of the seed, the epoch and its number alone, so that a run which was killed
+finds its place again without having stored what it had read.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from saers.layer import ActivationSource
+from saers.sae.config import TrainConfig
+from saers.sae.dataset import open_file
+
+Rows: TypeAlias = Tensor | npt.NDArray[Any]
+Batches: TypeAlias = Iterable[Rows]
+Source: TypeAlias = Rows | str | Path | ActivationSource | Batches
+
+_ORDER, _POSITIONS = 1, 2  # streams of random numbers, apart from each other
+
+
+class Tokens(Protocol):
+    """Positions of a source, in pools."""
+
+    channels: int
+
+    def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
+        """Yield the pools of an epoch from number ``first`` on, each (positions, channels)."""
+
+    def signature(self) -> dict[str, Any]:
+        """Tell what a resumed run must find unchanged."""
+
+
+class ArrayTokens:
+    """An array in memory (or mapped into it): one pool, all of it."""
+
+    def __init__(self, rows: Rows) -> None:
+        _check_rank(rows, "source")
+        self.channels = int(rows.shape[1])
+        self._rows = rows
+
+    def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
+        """Yield the array."""
+        if first == 0:
+            yield self._rows
+
+    def signature(self) -> dict[str, Any]:
+        """Tell the shape."""
+        return {"kind": "array", "shape": list(self._rows.shape)}
+
+
+class BatchTokens:
+    """Batches one after the other, from an iterable.
+
+    What can be iterated again is, once an epoch. An iterator gives one epoch, unless all of it
+    fits in the buffer: then it is kept.
+    """
+
+    def __init__(self, batches: Batches, config: TrainConfig) -> None:
+        self._size = config.buffer_tokens
+        self._once = isinstance(batches, Iterator)
+        self._kept: Tensor | None = None
+        first = next(iter(batches), None)
+        if first is None:
+            raise ValueError("source must hold at least one batch, got none")
+        _check_rank(first, "batch 0")
+        self.channels = int(first.shape[1])
+        self._batches = itertools.chain([first], batches) if self._once else batches
+
+    def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
+        """Gather batches until the buffer is full."""
+        if self._kept is not None:
+            yield from [self._kept][first:]
+            return
+        if self._once and epoch > 0:
+            return
+        pools = self._fill()
+        opening = next(pools, None)
+        second = next(pools, None) if opening is not None else None
+        if second is None:
+            self._kept = opening
+        known = (pool for pool in (opening, second) if pool is not None)
+        yield from itertools.islice(itertools.chain(known, pools), first, None)
+
+    def signature(self) -> dict[str, Any]:
+        """Tell the channels; nothing else is known beforehand."""
+        return {"kind": "batches", "channels": self.channels, "buffer": self._size}
+
+    def _fill(self) -> Iterator[Tensor]:
+        waiting: list[Tensor] = []
+        count = 0
+        for number, batch in enumerate(self._batches):
+            for part in torch.split(self._rows(batch, number), self._size):
+                head, tail = part[: self._size - count], part[self._size - count :]
+                waiting.append(head)
+                count += len(head)
+                if count == self._size:
+                    yield torch.cat(waiting)
+                    waiting, count = [tail], len(tail)
+        if count:
+            yield torch.cat(waiting)
+
+    def _rows(self, batch: Rows, number: int) -> Tensor:
+        _check_rank(batch, f"batch {number}")
+        if batch.shape[1] != self.channels:
+            raise ValueError(
+                f"batch {number} must have {self.channels} channels, got {batch.shape[1]}"
+            )
+        rows = torch.as_tensor(batch).detach().cpu().float()
+        require_finite(rows, f"batch {number} of the source")
+        return rows
+
+
+class WindowTokens:
+    """Windows in a seeded order, a group of them at a time; of each a part, or all, is taken."""
+
+    def __init__(
+        self, source: ActivationSource, windows: Sequence[int], config: TrainConfig
+    ) -> None:
+        if not windows:
+            raise ValueError("source must hold at least one window, got none")
+        self.channels = source.layer.channels
+        self._source = source
+        self._windows = np.asarray(windows, dtype=np.int64)
+        self._config = config
+        fitting = config.buffer_tokens // max(1, source.n_positions)
+        self._group = max(fitting, config.buffer_windows)
+        self._quota = config.buffer_tokens // min(self._group, len(self._windows))
+        self._kept: Rows | None = None
+
+    def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
+        """Read group after group of windows."""
+        if self._kept is not None:
+            if first == 0:
+                yield self._kept
+            return
+        generator = np.random.default_rng([self._config.seed, _ORDER, epoch])
+        order = generator.permutation(self._windows)
+        groups = np.array_split(order, -(-len(order) // self._group))
+        for group in groups[first:]:
+            # Ascending, so that a file is read forwards; the pool is shuffled afterwards.
+            pool = self._read(np.sort(group), epoch)
+            if len(groups) == 1 and self._quota >= self._source.n_positions:
+                self._kept = pool
+            yield pool
+
+    def signature(self) -> dict[str, Any]:
+        """Tell the windows and their shape."""
+        return {
+            "kind": "windows",
+            "windows": len(self._windows),
+            "positions": self._source.n_positions,
+            "channels": self.channels,
+            "buffer": [self._config.buffer_tokens, self._config.buffer_windows],
+        }
+
+    def _read(self, group: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.float32]:
+        room = len(group) * min(self._quota, self._source.n_positions)
+        pool = np.empty((room, self.channels), np.float32)
+        count = 0
+        for block in self._source.blocks(windows=group.tolist()):
+            for window, values, mask in zip(*block, strict=True):
+                chosen = self._choose(int(window), mask, epoch)
+                taken = values[chosen]
+                _require_finite_window(taken, chosen, int(window))
+                pool[count : count + len(taken)] = taken
+                count += len(taken)
+        return pool[:count]
+
+    def _choose(
+        self, window: int, mask: npt.NDArray[np.bool_], epoch: int
+    ) -> npt.NDArray[np.int64]:
+        usable = np.flatnonzero(mask)
+        if len(usable) <= self._quota:
+            return usable
+        generator = np.random.default_rng([self._config.seed, _POSITIONS, epoch, window])
+        return np.sort(generator.choice(usable, self._quota, replace=False, shuffle=False))
+
+
+def open_tokens(source: Source, config: TrainConfig, *, split: str = "train") -> Tokens:
+    """Find out what a source is.
+
+    Parameters
+    ----------
+    source
+        An (n, channels) array or tensor; an HDF5 file or a folder of them; an
+        `ActivationSource`; or an iterable of (n, channels) batches.
+    config
+        Seed and size of the buffer.
+    split
+        Which windows of an `ActivationSource` to take, as its table has them; where none is of
+        that split, all.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them, or holds nothing.
+
+    Examples
+    --------
+    >>> open_tokens(np.zeros((10, 3)), TrainConfig()).channels
+    3
+    """
+    if isinstance(source, Tensor | np.ndarray):
+        return ArrayTokens(source)
+    if isinstance(source, str | Path):
+        source = open_file(source)
+    if isinstance(source, ActivationSource):
+        table = source.windows
+        of_split = table.filter(table["split"] == split)["window"].to_list()
+        return WindowTokens(source, of_split or table["window"].to_list(), config)
+    if isinstance(source, Iterable):
+        return BatchTokens(source, config)
+    raise ValueError(
+        "source must be an array, a path, an ActivationSource or an iterable of batches, "
+        f"got {type(source).__name__}"
+    )
+
+
+def take(rows: Rows, chosen: npt.NDArray[np.int64]) -> Tensor:
+    """Copy rows of a pool as float32, on the CPU unless the pool lies elsewhere."""
+    if isinstance(rows, Tensor):
+        return rows[torch.from_numpy(chosen).to(rows.device)].detach().float()
+    return torch.from_numpy(rows[chosen].astype(np.float32, copy=False))
+
+
+def require_finite(rows: Tensor, where: str) -> None:
+    """Require that no activation is NaN or infinite; name the first row and channel.
+
+    Examples
+    --------
+    >>> require_finite(torch.tensor([[0.0, torch.inf]]), "batch 3")
+    Traceback (most recent call last):
+    ...
+    ValueError: batch 3: activation inf in row 0, channel 1
+    """
+    if torch.isfinite(rows.sum()):
+        return
+    bad = (~torch.isfinite(rows)).nonzero()
+    if len(bad):
+        row, channel = bad[0].tolist()
+        raise ValueError(
+            f"{where}: activation {rows[row, channel].item()} in row {row}, channel {channel}"
+        )
+
+
+def _require_finite_window(
+    taken: npt.NDArray[np.float32], chosen: npt.NDArray[np.int64], window: int
+) -> None:
+    rows, channels = np.nonzero(~np.isfinite(taken))
+    if len(rows):
+        raise ValueError(
+            f"source: activation {taken[rows[0], channels[0]]} in window {window}, "
+            f"position {chosen[rows[0]]}, channel {channels[0]}"
+        )
+
+
+def _check_rank(rows: Rows, name: str) -> None:
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(f"{name} must be (positions, channels), got shape {tuple(rows.shape)}")
