@@ -8,6 +8,9 @@
 pub mod discover;
 pub mod error;
 pub mod fasta;
+pub mod formats;
+pub mod motif;
 pub mod threads;
+pub mod tomtom;
 
 pub use error::{Error, Result};

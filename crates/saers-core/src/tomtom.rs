@@ -1,0 +1,292 @@
+//! Motif comparison as Tomtom 5.4.1 does it, digit for digit.
+//!
+//! A query is slid along every target on both strands. The score of an alignment is the sum of
+//! its column scores, scaled to integers, where query columns without a partner count as the
+//! median target column. The p-value of a target's best score comes from the distribution of
+//! such sums over random target columns, for all alignments that the target's width allows.
+
+mod alignment;
+mod columns;
+mod distance;
+mod null;
+mod qvalue;
+mod random;
+mod scaled;
+
+use rayon::prelude::*;
+
+use crate::motif::{Motif, Row};
+use crate::{Error, Result, threads};
+use columns::Columns;
+pub use distance::Distance;
+use qvalue::Bootstrap;
+use scaled::Scaled;
+
+/// Queries may not be wider than this.
+pub const MAX_QUERY_WIDTH: usize = 100;
+
+/// Queries whose rows are compared before their matches are ranked, to bound memory.
+const CHUNK: usize = 64;
+
+/// How q-values estimate the share of targets that do not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QValues {
+    /// The bootstrap of Tomtom, whose random numbers run on from query to query.
+    Compat,
+    /// The limit of that bootstrap for infinitely many samples: each query stands alone.
+    Independent,
+}
+
+/// The number on which matches are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criterion {
+    /// Matches with a q-value of at most the threshold.
+    QValue,
+    /// Matches with an E-value of at most the threshold.
+    EValue,
+}
+
+/// How motifs are compared; the default is that of Tomtom.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Score of a pair of columns.
+    pub distance: Distance,
+    /// Least number of aligned columns, capped at the width of either motif.
+    pub min_overlap: usize,
+    /// Whether the narrower motif must lie wholly inside the wider one.
+    pub internal: bool,
+    /// Whether targets are also compared on their other strand.
+    pub reverse_complement: bool,
+    /// Letters of the background that are added to the sites of every column.
+    pub pseudocount: f64,
+    /// Largest q-value or E-value that is reported.
+    pub threshold: f64,
+    /// Which of the two the threshold bounds.
+    pub criterion: Criterion,
+    /// How q-values are estimated.
+    pub q_values: QValues,
+    /// Letter frequencies; `None` takes those of each query.
+    pub background: Option<Row>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            distance: Distance::Euclidean,
+            min_overlap: 1,
+            internal: false,
+            reverse_complement: true,
+            pseudocount: 0.1,
+            threshold: 0.5,
+            criterion: Criterion::QValue,
+            q_values: QValues::Independent,
+            background: None,
+        }
+    }
+}
+
+/// The best alignment of a query with a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Match {
+    /// Index of the query.
+    pub query: usize,
+    /// Index of the target.
+    pub target: usize,
+    /// Whether the target was read off its other strand.
+    pub reverse: bool,
+    /// Position of the first query column in the target.
+    pub offset: i64,
+    /// Number of aligned columns.
+    pub overlap: usize,
+    /// Chance of so good a best score on one target.
+    pub p_value: f64,
+    /// Base-10 logarithm of the p-value.
+    pub log10_p: f64,
+    /// Expected number of targets with so good a score.
+    pub e_value: f64,
+    /// Expected share of false matches among those at least as good.
+    pub q_value: f64,
+}
+
+/// One strand of one target, aligned at its best.
+#[derive(Clone, Debug)]
+struct Entry {
+    target: usize,
+    reverse: bool,
+    offset: i64,
+    overlap: usize,
+    p_value: f64,
+    log10_p: f64,
+}
+
+/// Compares every query with every target, best matches first within a query.
+///
+/// Of targets with one id only the best match is reported.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for no targets, a query wider than [`MAX_QUERY_WIDTH`], a
+/// pseudo-count that is not positive, or scores that are not finite.
+///
+/// ```
+/// use saers_core::motif::{Frequencies, Motif, UNIFORM};
+/// use saers_core::tomtom::{Options, compare};
+/// let a = |id: &str, rows| {
+///     let frequencies = Frequencies::new(rows).unwrap();
+///     Motif { id: id.into(), name: String::new(), frequencies, n_sites: Some(20.0),
+///             background: UNIFORM, log10_evalue: None }
+/// };
+/// let [x, y] = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+/// let targets = [a("ag", vec![x, y, y, x]), a("ga", vec![y, x, x, x])];
+/// let matches = compare(&[a("q", vec![y, y, x])], &targets, &Options::default(), Some(1))?;
+/// assert_eq!((matches[0].target, matches[0].offset, matches[0].overlap), (0, 1, 3));
+/// # Ok::<(), saers_core::Error>(())
+/// ```
+pub fn compare(
+    queries: &[Motif],
+    targets: &[Motif],
+    options: &Options,
+    threads: Option<usize>,
+) -> Result<Vec<Match>> {
+    check(queries, targets, options)?;
+    threads::install(threads, || compare_chunks(queries, targets, options))?
+}
+
+fn check(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<()> {
+    if targets.is_empty() {
+        return Err(Error::invalid("targets must hold at least one motif, got none"));
+    }
+    if !(options.pseudocount.is_finite() && options.pseudocount > 0.0) {
+        let got = options.pseudocount;
+        return Err(Error::invalid(format!("pseudocount must be positive, got {got}")));
+    }
+    if options.min_overlap == 0 {
+        return Err(Error::invalid("min_overlap must be positive, got 0"));
+    }
+    match queries.iter().find(|query| query.frequencies.width() > MAX_QUERY_WIDTH) {
+        None => Ok(()),
+        Some(query) => Err(Error::invalid(format!(
+            "queries may be at most {MAX_QUERY_WIDTH} wide, {} has {}",
+            query.id,
+            query.frequencies.width()
+        ))),
+    }
+}
+
+fn compare_chunks(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<Vec<Match>> {
+    let mut bootstrap = Bootstrap::new();
+    let mut matches = Vec::new();
+    let mut prepared: Option<Columns> = None;
+    let background = |query: &Motif| options.background.unwrap_or(query.background);
+    for (first, chunk) in runs(queries, |a, b| background(a) == background(b)) {
+        let background = background(&chunk[0]);
+        let columns = match prepared.take() {
+            Some(columns) if columns.background() == background => columns,
+            _ => Columns::prepare(targets, &background, options),
+        };
+        let ranked: Vec<Vec<Entry>> = chunk
+            .par_iter()
+            .map(|query| rank(query, targets, &columns, options))
+            .collect::<Result<_>>()?;
+        for (offset, entries) in ranked.into_iter().enumerate() {
+            let p_values: Vec<f64> = entries.iter().map(|entry| entry.p_value).collect();
+            let pi0 = match options.q_values {
+                QValues::Compat => bootstrap.pi0(&p_values),
+                QValues::Independent => qvalue::pi0(&p_values),
+            };
+            let q_values = qvalue::q_values(&p_values, pi0);
+            report(first + offset, entries, &q_values, targets, options, &mut matches);
+        }
+        prepared = Some(columns);
+    }
+    Ok(matches)
+}
+
+/// Cuts queries into runs of at most [`CHUNK`] that `same` holds together.
+fn runs(
+    queries: &[Motif],
+    same: impl Fn(&Motif, &Motif) -> bool,
+) -> impl Iterator<Item = (usize, &[Motif])> {
+    let mut first = 0;
+    queries.chunk_by(same).flat_map(|run| run.chunks(CHUNK)).map(move |chunk| {
+        let start = first;
+        first += chunk.len();
+        (start, chunk)
+    })
+}
+
+/// Aligns a query with every strand and sorts the strands, best first.
+fn rank(
+    query: &Motif,
+    targets: &[Motif],
+    columns: &Columns,
+    options: &Options,
+) -> Result<Vec<Entry>> {
+    let scaled = Scaled::new(query, columns, options)?;
+    let aligned = alignment::best_alignments(&scaled, columns, options);
+    let p_values = null::log_p_values(&scaled, columns, &aligned);
+    let mut entries: Vec<Entry> = columns
+        .strands()
+        .iter()
+        .zip(aligned)
+        .zip(p_values)
+        .map(|((strand, best), p)| Entry {
+            target: strand.target,
+            reverse: strand.reverse,
+            offset: best.offset,
+            overlap: best.overlap,
+            p_value: match options.q_values {
+                QValues::Compat => f64::from(p as f32),
+                QValues::Independent => p,
+            },
+            log10_p: p.log10(),
+        })
+        .collect();
+    entries.sort_by(|a, b| {
+        // Single precision decides on ties, as in Tomtom; what underflows there still has order.
+        let single = |entry: &Entry| entry.p_value as f32;
+        let underflow = |e: &Entry| if single(e) == 0.0 { e.p_value } else { 0.0 };
+        single(a)
+            .total_cmp(&single(b))
+            .then(underflow(a).total_cmp(&underflow(b)))
+            .then(b.overlap.cmp(&a.overlap))
+            .then(a.reverse.cmp(&b.reverse))
+            .then_with(|| targets[a.target].id.cmp(&targets[b.target].id))
+    });
+    Ok(entries)
+}
+
+/// Keeps the best strand of every target id down to the threshold.
+fn report(
+    query: usize,
+    entries: Vec<Entry>,
+    q_values: &[f64],
+    targets: &[Motif],
+    options: &Options,
+    matches: &mut Vec<Match>,
+) {
+    let mut seen = std::collections::HashSet::new();
+    for (entry, &q_value) in entries.into_iter().zip(q_values) {
+        let e_value = f64::from(entry.p_value as f32) * targets.len() as f64;
+        let value = match options.criterion {
+            Criterion::QValue => q_value,
+            Criterion::EValue => e_value,
+        };
+        if value > options.threshold {
+            break;
+        }
+        if seen.insert(&targets[entry.target].id) {
+            let Entry { target, reverse, offset, overlap, p_value, log10_p } = entry;
+            matches.push(Match {
+                query,
+                target,
+                reverse,
+                offset,
+                overlap,
+                p_value,
+                log10_p,
+                e_value,
+                q_value,
+            });
+        }
+    }
+}

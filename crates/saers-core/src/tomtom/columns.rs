@@ -1,0 +1,141 @@
+//! All target columns of a comparison, on both strands, identical ones merged.
+
+use std::collections::HashMap;
+
+use super::{Distance, Options};
+use crate::motif::{Frequencies, Motif, Row};
+
+/// Sites of a motif that does not say how many it has.
+const DEFAULT_SITES: f64 = 20.0;
+
+/// Target columns after pseudo-counts; which strand has which is kept beside them.
+pub(super) struct Columns {
+    background: Row,
+    letters: [Vec<f64>; 4],
+    sites: Vec<f64>,
+    counts: Vec<u32>,
+    index: Vec<u32>,
+    strands: Vec<Strand>,
+}
+
+/// A target on one strand: `width` entries of the index from `start`.
+pub(super) struct Strand {
+    pub target: usize,
+    pub reverse: bool,
+    pub start: usize,
+    pub width: usize,
+}
+
+impl Columns {
+    /// Adds pseudo-counts, appends other strands, and merges columns that are equal.
+    pub fn prepare(targets: &[Motif], background: &Row, options: &Options) -> Self {
+        let smooth = smoothed(background, 3);
+        let mut columns = Self {
+            background: *background,
+            letters: Default::default(),
+            sites: Vec::new(),
+            counts: Vec::new(),
+            index: Vec::new(),
+            strands: Vec::new(),
+        };
+        let mut known = HashMap::new();
+        for (target, motif) in targets.iter().enumerate() {
+            let forward = with_pseudocount(motif, &smooth, options.pseudocount);
+            // Only this score depends on the number of sites: else it must not hinder merging.
+            let sites = match options.distance {
+                Distance::Allr => motif.n_sites.unwrap_or(0.0),
+                _ => 0.0,
+            };
+            columns.push(&forward, target, false, sites, &mut known);
+            if options.reverse_complement {
+                columns.push(&forward.reverse_complement(), target, true, sites, &mut known);
+            }
+        }
+        columns
+    }
+
+    fn push(
+        &mut self,
+        motif: &Frequencies,
+        target: usize,
+        reverse: bool,
+        sites: f64,
+        known: &mut HashMap<([u64; 4], u64), u32>,
+    ) {
+        let strand = Strand { target, reverse, start: self.index.len(), width: motif.width() };
+        self.strands.push(strand);
+        for row in motif.rows() {
+            let fresh = self.counts.len() as u32;
+            let key = (row.map(f64::to_bits), sites.to_bits());
+            let column = *known.entry(key).or_insert(fresh);
+            if column == fresh {
+                self.letters.iter_mut().zip(row).for_each(|(letter, &value)| letter.push(value));
+                self.sites.push(sites);
+                self.counts.push(0);
+            }
+            self.counts[column as usize] += 1;
+            self.index.push(column);
+        }
+    }
+
+    /// Letter frequencies that the columns were prepared with.
+    pub fn background(&self) -> Row {
+        self.background
+    }
+
+    /// Probabilities of A, C, G and T, one value for each distinct column.
+    pub fn letters(&self) -> &[Vec<f64>; 4] {
+        &self.letters
+    }
+
+    /// Sites of each distinct column, as read.
+    pub fn sites(&self) -> &[f64] {
+        &self.sites
+    }
+
+    /// How often each distinct column occurs.
+    pub fn counts(&self) -> &[u32] {
+        &self.counts
+    }
+
+    /// Number of columns, repeated ones included.
+    pub fn total(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Every target followed by its other strand.
+    pub fn strands(&self) -> &[Strand] {
+        &self.strands
+    }
+
+    /// The distinct columns of a strand.
+    pub fn of(&self, strand: &Strand) -> &[u32] {
+        &self.index[strand.start..strand.start + strand.width]
+    }
+}
+
+/// Mixes the background into a motif according to its number of sites.
+pub(super) fn with_pseudocount(motif: &Motif, background: &Row, pseudocount: f64) -> Frequencies {
+    let sites = motif.n_sites.map_or(0.0, f64::trunc);
+    let sites = if sites > 0.0 { sites } else { DEFAULT_SITES };
+    motif.frequencies.with_pseudocount(sites, background, pseudocount)
+}
+
+/// Makes a background equal on both strands and free of zeros, `rounds` times over.
+///
+/// Tomtom passes queries through two rounds and targets through a third; the difference shows
+/// in the printed digits.
+pub(super) fn smoothed(background: &Row, rounds: usize) -> Row {
+    const FLOOR: f64 = 5e-7;
+    let total: f64 = background.iter().sum();
+    let mut row = background.map(|value| value / total);
+    for _ in 0..rounds {
+        let [a, c, g, t] = row;
+        row = [(a + t) / 2.0, (c + g) / 2.0, (g + c) / 2.0, (t + a) / 2.0];
+        let total = row.iter().sum::<f64>() + 4.0 * FLOOR;
+        row = row.map(|value| (value + FLOOR) / total);
+        let total: f64 = row.iter().sum();
+        row = row.map(|value| value / total);
+    }
+    row
+}

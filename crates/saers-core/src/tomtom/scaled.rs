@@ -1,0 +1,155 @@
+//! Column scores of one query as small integers, and their distribution.
+
+use super::columns::{Columns, smoothed, with_pseudocount};
+use super::distance::{QueryColumn, score};
+use super::{Distance, Options};
+use crate::motif::{Motif, Row};
+use crate::{Error, Result};
+
+/// Scaled scores lie in 0..=BINS.
+pub(super) const BINS: usize = 100;
+
+/// Buckets of the selection of a median.
+const BUCKETS: usize = 2048;
+
+/// Scaled scores of every query column against every distinct target column.
+pub(super) struct Scaled {
+    width: usize,
+    cells: Vec<u8>,
+    /// For each query column the share of target columns at each score.
+    pub histograms: Vec<[f64; BINS + 1]>,
+    /// Score of a query column that has no partner.
+    pub unaligned: i64,
+}
+
+impl Scaled {
+    /// Scores a query, shifts each column by its median, and scales to integers.
+    pub fn new(query: &Motif, columns: &Columns, options: &Options) -> Result<Self> {
+        let mut scores = scores(query, columns, options);
+        let mut range = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut medians = Vec::with_capacity(scores.len());
+        for row in &mut scores {
+            let (low, high) = extremes(row).ok_or_else(|| {
+                Error::invalid(format!("the scores of query {} are not finite", query.id))
+            })?;
+            let median = lower_median(row, columns, low, high);
+            range = (range.0.min(low - median), range.1.max(high - median));
+            medians.push(median);
+        }
+        let (low, high) = if range.0 == range.1 { (range.1 - 1.0, range.1) } else { range };
+        let offset = low.floor();
+        let scale = (BINS as f64 / (high - offset)).floor();
+        let mut scaled = Self {
+            width: scores.len(),
+            cells: vec![0; scores.len() * columns.counts().len()],
+            histograms: vec![[0.0; BINS + 1]; scores.len()],
+            unaligned: (-offset * scale) as i64,
+        };
+        for (index, (row, median)) in scores.iter().zip(medians).enumerate() {
+            scaled.fill(index, columns, row, |score| {
+                ((score - median - offset) * scale + 0.5).floor() as u8
+            });
+        }
+        Ok(scaled)
+    }
+
+    /// Number of query columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Scores of a distinct target column against all query columns, the last one first.
+    pub fn column(&self, column: u32) -> &[u8] {
+        let start = column as usize * self.width;
+        &self.cells[start..start + self.width]
+    }
+
+    fn fill(&mut self, index: usize, columns: &Columns, row: &[f64], scale: impl Fn(f64) -> u8) {
+        let mut counts = [0_u32; BINS + 1];
+        let cells = self.cells[self.width - 1 - index..].iter_mut().step_by(self.width);
+        for ((cell, &score), &count) in cells.zip(row).zip(columns.counts()) {
+            *cell = scale(score).min(BINS as u8);
+            counts[usize::from(*cell)] += count;
+        }
+        let total = columns.total() as f64;
+        self.histograms[index] = counts.map(|count| f64::from(count) / total);
+    }
+}
+
+/// Scores each query column against the distinct target columns.
+fn scores(query: &Motif, columns: &Columns, options: &Options) -> Vec<Vec<f64>> {
+    let background: Row = smoothed(&columns.background(), 2);
+    let sites = match options.distance {
+        Distance::Allr => query.n_sites.unwrap_or(0.0),
+        _ => 0.0,
+    };
+    let rows = with_pseudocount(query, &background, options.pseudocount);
+    let of = |row: &Row| {
+        let mut out = vec![0.0; columns.counts().len()];
+        let column = QueryColumn { row, sites, background: &background };
+        score(options.distance, &column, columns, &mut out);
+        out
+    };
+    rows.rows().iter().map(of).collect()
+}
+
+/// Finds the smallest and largest score; `None` where one is not finite.
+fn extremes(row: &[f64]) -> Option<(f64, f64)> {
+    let (mut low, mut high, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
+    for &value in row {
+        low = if value < low { value } else { low };
+        high = if value > high { value } else { high };
+        sum += value;
+    }
+    sum.is_finite().then_some((low, high))
+}
+
+/// Finds what Tomtom subtracts: of N columns the mean of those at N/2 - 1, rounded down and up.
+///
+/// With an even number both are the lower of the two in the middle.
+fn lower_median(row: &[f64], columns: &Columns, low: f64, high: f64) -> f64 {
+    let total = columns.total();
+    let first = (total / 2).saturating_sub(1);
+    let second = total.div_ceil(2).saturating_sub(1).max(first);
+    if low == high {
+        return low;
+    }
+    let bucket = |value: f64| ((value - low) / (high - low) * (BUCKETS - 1) as f64) as usize;
+    let mut weights = [0_usize; BUCKETS];
+    for (&value, &count) in row.iter().zip(columns.counts()) {
+        weights[bucket(value)] += count as usize;
+    }
+    let at = |rank| nth(row, columns.counts(), &weights, bucket, rank);
+    if first == second { at(first) } else { (at(first) + at(second)) / 2.0 }
+}
+
+/// Finds the value of a rank, counted from 0, among weighted values whose buckets are known.
+fn nth(
+    row: &[f64],
+    counts: &[u32],
+    weights: &[usize],
+    bucket: impl Fn(f64) -> usize,
+    rank: usize,
+) -> f64 {
+    let (mut chosen, mut below) = (0, 0);
+    while below + weights[chosen] <= rank {
+        below += weights[chosen];
+        chosen += 1;
+    }
+    let mut inside: Vec<(f64, u32)> = row
+        .iter()
+        .zip(counts)
+        .filter(|(v, _)| bucket(**v) == chosen)
+        .map(|(v, c)| (*v, *c))
+        .collect();
+    inside.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let mut last = inside[0].0;
+    for (value, count) in inside {
+        last = value;
+        below += count as usize;
+        if below > rank {
+            break;
+        }
+    }
+    last
+}

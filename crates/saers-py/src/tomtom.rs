@@ -1,0 +1,69 @@
+//! Binding of `saers_core::tomtom`.
+
+use numpy::{PyArray1, ToPyArray};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use saers_core::motif::Row;
+use saers_core::tomtom::{Criterion, Distance, Match, Options, QValues, compare};
+
+use crate::error::{CoreError, CoreResult};
+use crate::formats::{Parts, motifs};
+
+/// Compares queries with targets; returns one array for each column of the table.
+#[pyfunction]
+#[pyo3(signature = (queries, targets, *, dist, min_overlap, internal, reverse_complement,
+                    pseudocount, thresh, evalue, compat, background, threads))]
+#[expect(clippy::too_many_arguments, reason = "every one is an option with a name")]
+pub fn tomtom<'py>(
+    py: Python<'py>,
+    queries: Vec<Parts<'py>>,
+    targets: Vec<Parts<'py>>,
+    dist: &str,
+    min_overlap: usize,
+    internal: bool,
+    reverse_complement: bool,
+    pseudocount: f64,
+    thresh: f64,
+    evalue: bool,
+    compat: bool,
+    background: Option<Row>,
+    threads: Option<usize>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let distance = Distance::parse(dist).map_err(CoreError::from)?;
+    let options = Options {
+        distance,
+        min_overlap,
+        internal,
+        reverse_complement,
+        pseudocount,
+        threshold: thresh,
+        criterion: if evalue { Criterion::EValue } else { Criterion::QValue },
+        q_values: if compat { QValues::Compat } else { QValues::Independent },
+        background,
+    };
+    let (queries, targets) = (motifs(&queries)?, motifs(&targets)?);
+    let run = || -> CoreResult<_> { Ok(compare(&queries, &targets, &options, threads)?) };
+    table(py, &py.detach(run)?)
+}
+
+fn table<'py>(py: Python<'py>, matches: &[Match]) -> PyResult<Bound<'py, PyDict>> {
+    let columns = PyDict::new(py);
+    columns.set_item("query", column(py, matches, |m| m.query as u32))?;
+    columns.set_item("target", column(py, matches, |m| m.target as u32))?;
+    columns.set_item("reverse", column(py, matches, |m| m.reverse))?;
+    columns.set_item("optimal_offset", column(py, matches, |m| m.offset))?;
+    columns.set_item("overlap", column(py, matches, |m| m.overlap as i64))?;
+    columns.set_item("p_value", column(py, matches, |m| m.p_value))?;
+    columns.set_item("log10_p", column(py, matches, |m| m.log10_p))?;
+    columns.set_item("e_value", column(py, matches, |m| m.e_value))?;
+    columns.set_item("q_value", column(py, matches, |m| m.q_value))?;
+    Ok(columns)
+}
+
+fn column<'py, T: numpy::Element>(
+    py: Python<'py>,
+    matches: &[Match],
+    value: impl Fn(&Match) -> T,
+) -> Bound<'py, PyArray1<T>> {
+    matches.iter().map(value).collect::<Vec<T>>().to_pyarray(py)
+}
