@@ -18,6 +18,10 @@ _HOME: dict[str, str] = {
     "TrainConfig": "saers.sae.config",
     "TrainResult": "saers.sae.training",
     "train_sae": "saers.sae.training",
+    "Motif": "saers.motif",
+    "read_motifs": "saers.motif",
+    "tomtom": "saers.matches",
+    "write_motifs": "saers.motif",
 }
 
 __all__ = ["FormatError", "TimeoutExceeded", "__version__", *_HOME]

@@ -13,6 +13,14 @@ __all__ = [
     "TimeoutExceeded",
     "__version__",
     "discover_motifs",
+    "motif_consensus",
+    "motif_core",
+    "motif_frequencies",
+    "motif_information",
+    "motif_shuffle",
+    "motifs_text",
+    "read_motifs",
+    "tomtom",
 ]
 
 __version__: str
@@ -48,3 +56,40 @@ def discover_motifs(
     threads: int | None,
     time_limit: float | None,
 ) -> list[tuple[NDArray[np.float64], int, float]]: ...
+
+# motif.rs
+def motif_consensus(matrix: NDArray[np.float64]) -> str: ...
+def motif_core(matrix: NDArray[np.float64], min_information: float) -> tuple[int, int]: ...
+def motif_frequencies(matrix: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def motif_information(matrix: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def motif_shuffle(matrix: NDArray[np.float64], seed: int) -> NDArray[np.float64]: ...
+
+# formats.rs; a motif is id, name, matrix, n_sites, background, log10_evalue
+_Motif: TypeAlias = tuple[
+    str,
+    str,
+    NDArray[np.float64],
+    float | None,
+    Sequence[float],
+    float | None,
+]
+
+def motifs_text(parts: Sequence[_Motif], *, jaspar: bool) -> str: ...
+def read_motifs(path: str | Path) -> list[_Motif]: ...
+
+# tomtom.rs
+def tomtom(
+    queries: Sequence[_Motif],
+    targets: Sequence[_Motif],
+    *,
+    dist: str,
+    min_overlap: int,
+    internal: bool,
+    reverse_complement: bool,
+    pseudocount: float,
+    thresh: float,
+    evalue: bool,
+    compat: bool,
+    background: Sequence[float] | None,
+    threads: int | None,
+) -> dict[str, NDArray[np.generic] | list[str]]: ...

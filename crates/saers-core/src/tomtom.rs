@@ -13,6 +13,8 @@ mod qvalue;
 mod random;
 mod scaled;
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use crate::motif::{Motif, Row};
@@ -106,11 +108,21 @@ pub struct Match {
     pub e_value: f64,
     /// Expected share of false matches among those at least as good.
     pub q_value: f64,
+    /// Likeliest letters of the query, after pseudo-counts.
+    pub query_consensus: String,
+    /// Likeliest letters of the target on the strand that matched.
+    pub target_consensus: String,
+}
+
+/// All strands for one query, best first.
+struct Ranking {
+    consensus: String,
+    entries: Vec<Entry>,
 }
 
 /// One strand of one target, aligned at its best.
-#[derive(Clone, Debug)]
 struct Entry {
+    strand: usize,
     target: usize,
     reverse: bool,
     offset: i64,
@@ -183,18 +195,19 @@ fn compare_chunks(queries: &[Motif], targets: &[Motif], options: &Options) -> Re
             Some(columns) if columns.background() == background => columns,
             _ => Columns::prepare(targets, &background, options),
         };
-        let ranked: Vec<Vec<Entry>> = chunk
+        let rankings: Vec<Ranking> = chunk
             .par_iter()
             .map(|query| rank(query, targets, &columns, options))
             .collect::<Result<_>>()?;
-        for (offset, entries) in ranked.into_iter().enumerate() {
-            let p_values: Vec<f64> = entries.iter().map(|entry| entry.p_value).collect();
+        for (offset, ranking) in rankings.into_iter().enumerate() {
+            let p_values: Vec<f64> = ranking.entries.iter().map(|entry| entry.p_value).collect();
             let pi0 = match options.q_values {
                 QValues::Compat => bootstrap.pi0(&p_values),
                 QValues::Independent => qvalue::pi0(&p_values),
             };
             let q_values = qvalue::q_values(&p_values, pi0);
-            report(first + offset, entries, &q_values, targets, options, &mut matches);
+            let report = Report { query: first + offset, targets, columns: &columns, options };
+            matches.extend(report.matches(ranking, &q_values));
         }
         prepared = Some(columns);
     }
@@ -215,12 +228,7 @@ fn runs(
 }
 
 /// Aligns a query with every strand and sorts the strands, best first.
-fn rank(
-    query: &Motif,
-    targets: &[Motif],
-    columns: &Columns,
-    options: &Options,
-) -> Result<Vec<Entry>> {
+fn rank(query: &Motif, targets: &[Motif], columns: &Columns, options: &Options) -> Result<Ranking> {
     let scaled = Scaled::new(query, columns, options)?;
     let aligned = alignment::best_alignments(&scaled, columns, options);
     let p_values = null::log_p_values(&scaled, columns, &aligned);
@@ -229,7 +237,9 @@ fn rank(
         .iter()
         .zip(aligned)
         .zip(p_values)
-        .map(|((strand, best), p)| Entry {
+        .enumerate()
+        .map(|(index, ((strand, best), p))| Entry {
+            strand: index,
             target: strand.target,
             reverse: strand.reverse,
             offset: best.offset,
@@ -252,41 +262,43 @@ fn rank(
             .then(a.reverse.cmp(&b.reverse))
             .then_with(|| targets[a.target].id.cmp(&targets[b.target].id))
     });
-    Ok(entries)
+    Ok(Ranking { consensus: scaled.consensus, entries })
 }
 
-/// Keeps the best strand of every target id down to the threshold.
-fn report(
+/// What is needed to word the matches of one query.
+struct Report<'a> {
     query: usize,
-    entries: Vec<Entry>,
-    q_values: &[f64],
-    targets: &[Motif],
-    options: &Options,
-    matches: &mut Vec<Match>,
-) {
-    let mut seen = std::collections::HashSet::new();
-    for (entry, &q_value) in entries.into_iter().zip(q_values) {
-        let e_value = f64::from(entry.p_value as f32) * targets.len() as f64;
-        let value = match options.criterion {
-            Criterion::QValue => q_value,
-            Criterion::EValue => e_value,
-        };
-        if value > options.threshold {
-            break;
-        }
-        if seen.insert(&targets[entry.target].id) {
-            let Entry { target, reverse, offset, overlap, p_value, log10_p } = entry;
-            matches.push(Match {
-                query,
-                target,
-                reverse,
-                offset,
-                overlap,
-                p_value,
-                log10_p,
+    targets: &'a [Motif],
+    columns: &'a Columns,
+    options: &'a Options,
+}
+
+impl Report<'_> {
+    /// Keeps the best strand of every target id down to the threshold.
+    fn matches(&self, ranking: Ranking, q_values: &[f64]) -> Vec<Match> {
+        let mut seen = HashSet::new();
+        let kept = ranking.entries.iter().zip(q_values).map_while(|(entry, &q_value)| {
+            let e_value = entry.p_value * self.targets.len() as f64;
+            let value = match self.options.criterion {
+                Criterion::QValue => q_value,
+                Criterion::EValue => e_value,
+            };
+            (value <= self.options.threshold).then_some((entry, e_value, q_value))
+        });
+        kept.filter(|(entry, ..)| seen.insert(&self.targets[entry.target].id))
+            .map(|(entry, e_value, q_value)| Match {
+                query: self.query,
+                target: entry.target,
+                reverse: entry.reverse,
+                offset: entry.offset,
+                overlap: entry.overlap,
+                p_value: entry.p_value,
+                log10_p: entry.log10_p,
                 e_value,
                 q_value,
-            });
-        }
+                query_consensus: ranking.consensus.clone(),
+                target_consensus: self.columns.strands()[entry.strand].consensus.clone(),
+            })
+            .collect()
     }
 }

@@ -11,8 +11,7 @@ use crate::error::CoreResult;
 use crate::motif::{array, rows};
 
 /// A motif as Python hands it over: id, name, matrix, sites, background, log10 of the E-value.
-pub type Parts<'py> =
-    (String, String, PyReadonlyArray2<'py, f64>, Option<f64>, Row, Option<f64>);
+pub type Parts<'py> = (String, String, PyReadonlyArray2<'py, f64>, Option<f64>, Row, Option<f64>);
 
 type Read<'py> = (String, String, Bound<'py, PyArray2<f64>>, Option<f64>, Row, Option<f64>);
 

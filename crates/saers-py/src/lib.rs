@@ -5,6 +5,9 @@ use pyo3::prelude::*;
 mod discover;
 mod error;
 mod fasta;
+mod formats;
+mod motif;
+mod tomtom;
 
 /// Kernels of saers; private, typed by `_core.pyi`.
 #[pymodule(gil_used = false)]
@@ -15,6 +18,14 @@ mod _core {
     use crate::discover::discover_motifs;
     #[pymodule_export]
     use crate::fasta::Fasta;
+    #[pymodule_export]
+    use crate::formats::{motifs_text, read_motifs};
+    #[pymodule_export]
+    use crate::motif::{
+        motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
+    };
+    #[pymodule_export]
+    use crate::tomtom::tomtom;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

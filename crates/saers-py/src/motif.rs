@@ -1,6 +1,6 @@
 //! Binding of `saers_core::motif`.
 
-use numpy::{PyArray1, PyArray2, PyReadonlyArray2, ToPyArray};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, ToPyArray};
 use pyo3::prelude::*;
 use saers_core::Error;
 use saers_core::motif::{Frequencies, Row};
@@ -46,7 +46,10 @@ pub fn motif_information<'py>(
 
 /// First position and end of what is left after trimming.
 #[pyfunction]
-pub fn motif_core(matrix: PyReadonlyArray2<'_, f64>, min_information: f64) -> CoreResult<(usize, usize)> {
+pub fn motif_core(
+    matrix: PyReadonlyArray2<'_, f64>,
+    min_information: f64,
+) -> CoreResult<(usize, usize)> {
     let core = frequencies(&matrix)?.core(min_information);
     Ok((core.start, core.end))
 }

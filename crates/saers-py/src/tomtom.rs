@@ -57,7 +57,13 @@ fn table<'py>(py: Python<'py>, matches: &[Match]) -> PyResult<Bound<'py, PyDict>
     columns.set_item("log10_p", column(py, matches, |m| m.log10_p))?;
     columns.set_item("e_value", column(py, matches, |m| m.e_value))?;
     columns.set_item("q_value", column(py, matches, |m| m.q_value))?;
+    columns.set_item("query_consensus", strings(matches, |m| &m.query_consensus))?;
+    columns.set_item("target_consensus", strings(matches, |m| &m.target_consensus))?;
     Ok(columns)
+}
+
+fn strings(matches: &[Match], value: impl Fn(&Match) -> &str) -> Vec<&str> {
+    matches.iter().map(value).collect()
 }
 
 fn column<'py, T: numpy::Element>(

@@ -22,6 +22,7 @@ pub(super) struct Columns {
 pub(super) struct Strand {
     pub target: usize,
     pub reverse: bool,
+    pub consensus: String,
     pub start: usize,
     pub width: usize,
 }
@@ -62,8 +63,13 @@ impl Columns {
         sites: f64,
         known: &mut HashMap<([u64; 4], u64), u32>,
     ) {
-        let strand = Strand { target, reverse, start: self.index.len(), width: motif.width() };
-        self.strands.push(strand);
+        self.strands.push(Strand {
+            target,
+            reverse,
+            consensus: consensus(motif),
+            start: self.index.len(),
+            width: motif.width(),
+        });
         for row in motif.rows() {
             let fresh = self.counts.len() as u32;
             let key = (row.map(f64::to_bits), sites.to_bits());
@@ -138,4 +144,21 @@ pub(super) fn smoothed(background: &Row, rounds: usize) -> Row {
         row = row.map(|value| value / total);
     }
     row
+}
+
+/// Spells the likeliest letters as Tomtom does, after pseudo-counts.
+///
+/// It remembers the best probability so far in single precision, so that of two equal ones the
+/// second wins if that rounding went down.
+pub(super) fn consensus(motif: &Frequencies) -> String {
+    let letter = |row: &Row| {
+        let mut best = (0, 0.0_f32);
+        for (letter, &value) in row.iter().enumerate() {
+            if value > f64::from(best.1) {
+                best = (letter, value as f32);
+            }
+        }
+        char::from(b"ACGT"[best.0])
+    };
+    motif.rows().iter().map(letter).collect()
 }

@@ -1,9 +1,9 @@
 //! Column scores of one query as small integers, and their distribution.
 
-use super::columns::{Columns, smoothed, with_pseudocount};
+use super::columns::{Columns, consensus, smoothed, with_pseudocount};
 use super::distance::{QueryColumn, score};
 use super::{Distance, Options};
-use crate::motif::{Motif, Row};
+use crate::motif::{Frequencies, Motif, Row};
 use crate::{Error, Result};
 
 /// Scaled scores lie in 0..=BINS.
@@ -16,6 +16,8 @@ const BUCKETS: usize = 2048;
 pub(super) struct Scaled {
     width: usize,
     cells: Vec<u8>,
+    /// Likeliest letters of the query.
+    pub consensus: String,
     /// For each query column the share of target columns at each score.
     pub histograms: Vec<[f64; BINS + 1]>,
     /// Score of a query column that has no partner.
@@ -25,10 +27,13 @@ pub(super) struct Scaled {
 impl Scaled {
     /// Scores a query, shifts each column by its median, and scales to integers.
     pub fn new(query: &Motif, columns: &Columns, options: &Options) -> Result<Self> {
-        let mut scores = scores(query, columns, options);
+        let background = smoothed(&columns.background(), 2);
+        let smoothed = with_pseudocount(query, &background, options.pseudocount);
+        let sites = query.n_sites.unwrap_or(0.0);
+        let scores = scores(&smoothed, sites, &background, columns, options.distance);
         let mut range = (f64::INFINITY, f64::NEG_INFINITY);
         let mut medians = Vec::with_capacity(scores.len());
-        for row in &mut scores {
+        for row in &scores {
             let (low, high) = extremes(row).ok_or_else(|| {
                 Error::invalid(format!("the scores of query {} are not finite", query.id))
             })?;
@@ -41,6 +46,7 @@ impl Scaled {
         let scale = (BINS as f64 / (high - offset)).floor();
         let mut scaled = Self {
             width: scores.len(),
+            consensus: consensus(&smoothed),
             cells: vec![0; scores.len() * columns.counts().len()],
             histograms: vec![[0.0; BINS + 1]; scores.len()],
             unaligned: (-offset * scale) as i64,
@@ -77,20 +83,19 @@ impl Scaled {
 }
 
 /// Scores each query column against the distinct target columns.
-fn scores(query: &Motif, columns: &Columns, options: &Options) -> Vec<Vec<f64>> {
-    let background: Row = smoothed(&columns.background(), 2);
-    let sites = match options.distance {
-        Distance::Allr => query.n_sites.unwrap_or(0.0),
-        _ => 0.0,
-    };
-    let rows = with_pseudocount(query, &background, options.pseudocount);
+fn scores(
+    query: &Frequencies,
+    sites: f64,
+    background: &Row,
+    columns: &Columns,
+    distance: Distance,
+) -> Vec<Vec<f64>> {
     let of = |row: &Row| {
         let mut out = vec![0.0; columns.counts().len()];
-        let column = QueryColumn { row, sites, background: &background };
-        score(options.distance, &column, columns, &mut out);
+        score(distance, &QueryColumn { row, sites, background }, columns, &mut out);
         out
     };
-    rows.rows().iter().map(of).collect()
+    query.rows().iter().map(of).collect()
 }
 
 /// Finds the smallest and largest score; `None` where one is not finite.
