@@ -5,6 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine must not fail a property for being slow; pytest has its own time-out.
+settings.register_profile("saers", deadline=None)
+settings.load_profile("saers")
 
 ROOT = Path(__file__).resolve().parent.parent
 

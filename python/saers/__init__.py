@@ -12,15 +12,19 @@ from saers._core import FormatError, TimeoutExceeded, __version__
 
 # Public name -> the module that defines it (PEP 562).
 _HOME: dict[str, str] = {
+    "ChannelStats": "saers.stats",
     "Codes": "saers.codes",
     "Genome": "saers.genome",
+    "Motif": "saers.motif",
     "SAE": "saers.sae.module",
+    "TopSeqlets": "saers.codes",
     "TrainConfig": "saers.sae.config",
     "TrainResult": "saers.sae.training",
-    "train_sae": "saers.sae.training",
-    "Motif": "saers.motif",
+    "channel_stats": "saers.stats",
     "read_motifs": "saers.motif",
     "tomtom": "saers.matches",
+    "top_positions": "saers.topk",
+    "train_sae": "saers.sae.training",
     "write_motifs": "saers.motif",
 }
 

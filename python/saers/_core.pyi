@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ChannelStats",
+    "DenseTop",
     "Fasta",
     "FormatError",
     "TimeoutExceeded",
+    "TopSeqlets",
     "__version__",
     "discover_motifs",
     "motif_consensus",
@@ -21,7 +24,14 @@ __all__ = [
     "motifs_text",
     "read_motifs",
     "tomtom",
+    "top_positions",
 ]
+
+_U32: TypeAlias = NDArray[np.uint32]
+_I64: TypeAlias = NDArray[np.int64]
+_U64: TypeAlias = NDArray[np.uint64]
+_F32: TypeAlias = NDArray[np.float32]
+_F64: TypeAlias = NDArray[np.float64]
 
 __version__: str
 
@@ -93,3 +103,44 @@ def tomtom(
     background: Sequence[float] | None,
     threads: int | None,
 ) -> dict[str, NDArray[np.generic] | list[str]]: ...
+
+# stats.rs
+@final
+class ChannelStats:
+    def __new__(cls, channels: int, *, allow_nan: bool = False) -> ChannelStats: ...
+    def update(
+        self,
+        values: _F32,
+        windows: _I64,
+        first_position: int = 0,
+        mask: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> None: ...
+    def merge(self, other: ChannelStats) -> None: ...
+    def summary(self) -> tuple[_F64, _F64, _F64, _F64, _U64, _U64]: ...
+    def left_out(self) -> tuple[int, int]: ...
+    def first_left_out(self) -> str | None: ...
+
+# topk.rs
+@final
+class DenseTop:
+    def __new__(cls, channels: int, k: int, min_distance: int) -> DenseTop: ...
+    def update(self, values: _F32, threads: int | None = None) -> None: ...
+    def finish(self) -> tuple[_U32, _U32, _I64, _F32]: ...
+
+def top_positions(
+    values: _F32, k: int, min_distance: int, threads: int | None = None
+) -> tuple[_I64, tuple[_U32, _U32, _I64, _F32]]: ...
+
+# topk/sparse.rs
+@final
+class TopSeqlets:
+    def __new__(
+        cls, n_features: int, per_window: int, per_feature: int, min_distance: int
+    ) -> TopSeqlets: ...
+    def update(self, windows: _I64, indices: NDArray[np.integer], values: _F32) -> None: ...
+    def merge(self, other: TopSeqlets) -> None: ...
+    @property
+    def n_tokens(self) -> int: ...
+    def totals(self) -> tuple[_I64, _F64, _F32]: ...
+    def finish(self) -> tuple[_U32, _U32, _I64, _I64, _F32]: ...

@@ -10,7 +10,9 @@ pub mod error;
 pub mod fasta;
 pub mod formats;
 pub mod motif;
+pub mod stats;
 pub mod threads;
 pub mod tomtom;
+pub mod topk;
 
 pub use error::{Error, Result};

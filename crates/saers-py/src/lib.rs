@@ -7,7 +7,9 @@ mod error;
 mod fasta;
 mod formats;
 mod motif;
+mod stats;
 mod tomtom;
+mod topk;
 
 /// Kernels of saers; private, typed by `_core.pyi`.
 #[pymodule(gil_used = false)]
@@ -25,7 +27,13 @@ mod _core {
         motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
     };
     #[pymodule_export]
+    use crate::stats::ChannelStats;
+    #[pymodule_export]
     use crate::tomtom::tomtom;
+    #[pymodule_export]
+    use crate::topk::sparse::TopSeqlets;
+    #[pymodule_export]
+    use crate::topk::{DenseTop, top_positions};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,177 @@
+"""Largest, smallest, mean, spread and count of every channel of a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from saers import FormatError, _core, schema
+from saers.tiles import Source, open_tiles
+
+
+class ChannelStats:
+    """Running statistics of every channel.
+
+    Parameters
+    ----------
+    channels
+        Number of channels.
+    allow_nan
+        Count values that are NaN or infinite and leave them out; without it they are an error.
+
+    Examples
+    --------
+    >>> stats = ChannelStats(2)
+    >>> stats.update(np.array([[1, 0], [3, -2]], dtype=np.float32))
+    >>> stats.finish().select("max", "min", "mean", "std", "nonzero").rows()
+    [(3.0, 1.0, 2.0, 1.0, 2), (0.0, -2.0, -1.0, 1.0, 1)]
+    """
+
+    def __init__(self, channels: int, *, allow_nan: bool = False) -> None:
+        self.channels = channels
+        self._kernel = _core.ChannelStats(channels, allow_nan=allow_nan)
+
+    def update(
+        self,
+        values: npt.ArrayLike,
+        *,
+        windows: npt.ArrayLike | None = None,
+        first_position: int = 0,
+        mask: npt.ArrayLike | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Add activations.
+
+        Parameters
+        ----------
+        values
+            Activations, (n, channels) of one window or (b, n, channels) of b windows.
+        windows
+            Numbers of the windows, (b,), and
+        first_position
+            position of their first row: both only name the place of a bad value.
+        mask
+            Rows to use, of the shape of ``values`` without its channels; default: all.
+        threads
+            Threads to work with; default: all cores. The result does not depend on it.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or a value is NaN or infinite. Nothing is added then.
+        """
+        given = np.ascontiguousarray(values, dtype=np.float32)
+        if given.ndim not in (2, 3) or given.shape[-1] != self.channels:
+            raise ValueError(
+                f"values must be ([windows,] positions, {self.channels}), got {given.shape}"
+            )
+        count = given.shape[0] if given.ndim == 3 else 1
+        numbers = np.arange(count) if windows is None else np.atleast_1d(np.asarray(windows))
+        if numbers.shape != (count,):
+            raise ValueError(f"windows must number {count} windows, got shape {numbers.shape}")
+        rows = None if mask is None else np.ascontiguousarray(mask, dtype=np.bool_)
+        if rows is not None and rows.shape != given.shape[:-1]:
+            raise ValueError(f"mask must be of shape {given.shape[:-1]}, got {rows.shape}")
+        self._kernel.update(
+            given.reshape(-1, self.channels),
+            np.ascontiguousarray(numbers, dtype=np.int64),
+            first_position,
+            None if rows is None else rows.reshape(-1),
+            threads,
+        )
+
+    def merge(self, other: ChannelStats) -> None:
+        """Add what another accumulator has seen.
+
+        Examples
+        --------
+        >>> one, two = ChannelStats(1), ChannelStats(1)
+        >>> one.update([[1.0]])
+        >>> two.update([[3.0]])
+        >>> one.merge(two)
+        >>> one.finish()["mean"].item()
+        2.0
+        """
+        self._kernel.merge(other._kernel)
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """Numbers of NaN and of infinite values that were left out."""
+        return self._kernel.left_out()
+
+    @property
+    def first_left_out(self) -> str | None:
+        """Place of the first value that was left out."""
+        return self._kernel.first_left_out()
+
+    def finish(self) -> pl.DataFrame:
+        """Return the table of statistics (`schema.STATS`) of what was seen so far.
+
+        A channel without a value has NaN for its maximum, minimum, mean and deviation.
+        """
+        names = ("max", "min", "mean", "std", "nonzero", "count")
+        columns = dict(zip(names, self._kernel.summary(), strict=True))
+        frame = pl.DataFrame({"channel": np.arange(self.channels, dtype=np.uint32), **columns})
+        return schema.conform(frame, schema.STATS, table="stats")
+
+
+def channel_stats(
+    source: Source,
+    *,
+    dataset: str | None = None,
+    threads: int | None = None,
+    allow_nan: bool = False,
+) -> pl.DataFrame:
+    """Compute statistics of every channel in one pass and bounded memory.
+
+    The maximum serves to scale a layer's channels; a mean and a deviation near 0 show channels
+    that never speak.
+
+    Parameters
+    ----------
+    source
+        Path of an HDF5 file, an h5py dataset, an array of (windows, positions, channels) or
+        (positions, channels), or a source of activations, whose mask is respected.
+    dataset
+        Name of the dataset within a file; default: ``activations``, else the first one.
+    threads
+        Threads to work with; default: all cores. The result does not depend on it.
+    allow_nan
+        Leave values that are NaN or infinite out instead of refusing them.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a channel, columns of `schema.STATS`. ``std`` is that of the population;
+        ``nonzero`` and ``count`` are numbers of values.
+
+    Raises
+    ------
+    ValueError
+        If the rank is neither 2 nor 3, or a value is NaN or infinite.
+    saers.FormatError
+        If a file is damaged or holds NaN or infinite values.
+
+    Examples
+    --------
+    >>> channel_stats(np.array([[[1.0, 0.0], [3.0, -2.0]]])).select("max", "nonzero").rows()
+    [(3.0, 2), (0.0, 1)]
+    """
+    with open_tiles(source, dataset=dataset) as tiles:
+        stats = ChannelStats(tiles.n_channels, allow_nan=allow_nan)
+        for tile in tiles:
+            try:
+                stats.update(
+                    tile.values,
+                    windows=tile.windows,
+                    first_position=tile.first_position,
+                    mask=tile.mask,
+                    threads=threads,
+                )
+            except ValueError as error:
+                broken = FormatError if isinstance(source, str | Path) else ValueError
+                raise broken(f"{tiles.name}: {error}") from error
+    return stats.finish()
