@@ -1,0 +1,1 @@
+"""Motif engines and databases of known motifs."""
