@@ -206,8 +206,8 @@ def test_details_lie_in_chunks_in_the_order_of_the_index(tmp_path):
     write_site(tmp_path / "atlas", **run_of(n), meta={})
     sizes = [len(details_of(tmp_path / "atlas", k)) for k in range(3)]
     assert sizes == [payload.CHUNK, payload.CHUNK, 3]
-    motif = details_of(tmp_path / "atlas", 1)[0]["motifs"][0]
-    assert motif["motif_id"] == f"{n - payload.CHUNK}_n{payload.CHUNK}.1"
+    first = details_of(tmp_path / "atlas", 1)[0]
+    assert [other for other, *_ in first["related"]] == [payload.CHUNK - 1, payload.CHUNK + 1]
 
 
 def test_a_dead_feature_has_no_details(site):
@@ -228,6 +228,15 @@ def test_lists_are_cut_but_the_histogram_counts_all(tmp_path):
     feature = details_of(tmp_path / "atlas")[1]
     assert len(feature["seqlets"]) == payload.N_SEQLETS
     assert sum(feature["histogram"]["counts"]) == 80
+
+
+def test_long_sequences_are_cut_to_their_centre(tmp_path):
+    tables = run_of(2, n_seqlets=1)
+    long = "A" * 50 + "C" * payload.N_BASES + "G" * 51
+    tables["seqlets"] = tables["seqlets"].with_columns(sequence=pl.lit(long))
+    write_site(tmp_path / "atlas", **tables, meta={})
+    shown = details_of(tmp_path / "atlas")[1]["seqlets"][0][-1]
+    assert shown == "…" + "C" * payload.N_BASES + "…"
 
 
 def test_only_targets_that_are_matched_are_kept(site):

@@ -8,7 +8,7 @@ Numbers keep four digits; a matrix becomes a text with one letter for each proba
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ N_SEQLETS = 50  # seqlets listed for a feature
 N_CLASSES = 40  # annotation classes listed for a feature
 N_RELATED = 20  # overlapping features listed for a feature
 N_BINS = 30  # bars of the histogram of activations
+N_BASES = 400  # bases shown of a seqlet; a longer one is cut to its centre
 
 _LETTERS = np.frombuffer(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", dtype="S1"
@@ -47,11 +48,11 @@ def script(call: str, *arguments: object) -> str:
 
     Examples
     --------
-    >>> script("saers.chunk", 0, [{"x": 1.0, "y": float("nan")}])
-    'saers.chunk(0,[{"x":1.0,"y":null}]);\n'
+    >>> script("saers.chunk", 0, [{"x": 1 / 3, "y": float("nan")}])
+    'saers.chunk(0,[{"x":0.3333,"y":null}]);\n'
     """
     texts = (
-        json.dumps(_finite(argument), separators=(",", ":"), allow_nan=False)
+        json.dumps(_plain(argument), separators=(",", ":"), allow_nan=False)
         for argument in arguments
     )
     return f"{call}({','.join(texts)});\n"
@@ -116,7 +117,7 @@ def index(
     return {
         "meta": dict(meta),
         "chunk": CHUNK,
-        **{column: _column(summary[column]) for column in shown + more + best + rest},
+        **{column: summary[column].to_list() for column in shown + more + best + rest},
         "selected": summary["selected"].cast(pl.Int8).to_list(),
         "thumb": [
             None if motif is None else encode_matrix(matrices[motif])
@@ -133,71 +134,80 @@ def chunks(tables: Tables) -> Iterator[list[dict[str, Any]]]:
     features = tables.summary["feature"]
     for start in range(0, len(features), CHUNK):
         wanted = features[start : start + CHUNK]
-        parts = _Parts(
-            seqlets=_by_feature(tables.seqlets, wanted),
-            motifs=_by_feature(tables.motifs, wanted),
-            matches=_by_feature(tables.matches, wanted),
-            annotations=_by_feature(tables.annotations, wanted),
-            relations=_by_feature(_both_ways(tables.relations, wanted), wanted),
-        )
-        yield [_details(feature, parts) for feature in wanted.to_list()]
-
-
-class _Parts(NamedTuple):
-    """Rows of each table by feature."""
-
-    seqlets: dict[int, pl.DataFrame]
-    motifs: dict[int, pl.DataFrame]
-    matches: dict[int, pl.DataFrame]
-    annotations: dict[int, pl.DataFrame]
-    relations: dict[int, pl.DataFrame]
-
-
-def _details(feature: int, parts: _Parts) -> dict[str, Any]:
-    """Say of one feature what its panel shows; what there is none of is left out."""
-    details: dict[str, Any] = {}
-    if (motifs := parts.motifs.get(feature)) is not None:
-        matches = parts.matches.get(feature)
-        details["motifs"] = [
-            _motif(row, matches) for row in motifs.sort("index").iter_rows(named=True)
+        parts = _parts(tables, pl.col("feature").is_in(wanted.implode()))
+        yield [
+            {name: part[feature] for name, part in parts.items() if feature in part}
+            for feature in wanted.to_list()
         ]
-    if (seqlets := parts.seqlets.get(feature)) is not None:
-        shown = ("chrom", "start", "end", "strand", "activation", "sequence")
-        details["seqlets"] = _rows(seqlets.sort("rank").head(N_SEQLETS).select(shown))
-        details["histogram"] = _histogram(seqlets["activation"])
-    if (annotations := parts.annotations.get(feature)) is not None:
-        columns = ("annotation", "class", "observed", "control_mean", "z", "fold", "q_value")
-        ordered = annotations.sort(["z", "annotation", "class"], descending=[True, False, False])
-        details["classes"] = _rows(ordered.head(N_CLASSES).select(columns))
-        details["n_classes"] = len(annotations)
-    if (related := parts.relations.get(feature)) is not None:
-        ordered = related.sort(["jaccard", "other"], descending=[True, False]).head(N_RELATED)
-        details["related"] = _rows(ordered.select("other", "jaccard", "n_overlap"))
-    return details
 
 
-def _motif(row: Mapping[str, Any], matches: pl.DataFrame | None) -> dict[str, Any]:
-    motif = {name: row[name] for name in ("motif_id", "width", "n_sites", "engine", "consensus")}
-    motif["log10_evalue"] = _short(row["log10_evalue"])
-    motif["pfm"] = encode_matrix(row["pfm"])
-    if matches is not None:
-        shown = ("target_id", "target_name", "p_value", "e_value", "q_value")
-        motif["matches"] = _rows(
-            matches.filter(pl.col("query_id") == row["motif_id"])
-            .sort("log10_p", "target_id", nulls_last=True)
-            .head(N_MATCHES)
-            .select(*shown, "optimal_offset", "overlap", "orientation")
-        )
-    return motif
+def _parts(tables: Tables, wanted: pl.Expr) -> dict[str, dict[int, Any]]:
+    """Gather each part of the details by feature; a feature without a part is left out."""
+    seqlets = tables.seqlets.filter(wanted).sort("feature", "rank")
+    annotations = tables.annotations.filter(wanted).sort(
+        ["feature", "z", "annotation", "class"], descending=[False, True, False, False]
+    )
+    related = (
+        _both_ways(tables.relations)
+        .filter(wanted)
+        .sort(["feature", "jaccard", "other"], descending=[False, True, False])
+    )
+    tested = ("annotation", "class", "observed", "control_mean", "z", "fold", "q_value")
+    placed = ("chrom", "start", "end", "strand", "activation")
+    return {
+        "motifs": _motifs(tables.motifs.filter(wanted), tables.matches.filter(wanted)),
+        "seqlets": _lists(seqlets, "feature", [*placed, _centre("sequence")], N_SEQLETS),
+        "histogram": _histograms(seqlets),
+        "classes": _lists(annotations, "feature", tested, N_CLASSES),
+        "n_classes": dict(annotations.group_by("feature").len().iter_rows()),
+        "related": _lists(related, "feature", ("other", "jaccard", "n_overlap"), N_RELATED),
+    }
 
 
-def _histogram(activations: pl.Series) -> dict[str, Any]:
-    values = activations.drop_nans().to_numpy()
-    if len(values) == 0:
-        return {"low": 0, "high": 0, "counts": []}
-    counts, edges = np.histogram(values, bins=N_BINS)
-    low, high = _short(float(edges[0])), _short(float(edges[-1]))
-    return {"low": low, "high": high, "counts": counts.tolist()}
+def _motifs(motifs: pl.DataFrame, matches: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:
+    """Describe the motifs of each feature and the known ones that each is like."""
+    shown = ("target_id", "target_name", "p_value", "e_value", "q_value")
+    aligned = ("optimal_offset", "overlap", "orientation")
+    ordered = matches.sort("query_id", "log10_p", "target_id", nulls_last=True)
+    like = _lists(ordered, "query_id", shown + aligned, N_MATCHES)
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in motifs.sort("feature", "index").iter_rows(named=True):
+        motif = {name: row[name] for name in ("width", "n_sites", "engine", "consensus")}
+        motif["log10_evalue"] = row["log10_evalue"]
+        motif["pfm"] = encode_matrix(row["pfm"])
+        motif["matches"] = like.get(row["motif_id"], [])
+        found.setdefault(row["feature"], []).append(motif)
+    return found
+
+
+def _histograms(seqlets: pl.DataFrame) -> dict[int, dict[str, Any]]:
+    """Count the activations of all seqlets of each feature."""
+    found = {}
+    for (feature,), part in seqlets.partition_by("feature", as_dict=True).items():
+        values = part["activation"].to_numpy().astype(np.float64)
+        counts, edges = np.histogram(values[np.isfinite(values)], bins=N_BINS)
+        low, *_, high = edges.tolist()
+        found[feature] = {"low": low, "high": high, "counts": counts.tolist()}
+    return found
+
+
+def _lists(
+    table: pl.DataFrame, key: str, columns: Sequence[str | pl.Expr], most: int
+) -> dict[Any, list[list[Any]]]:
+    """Take the first rows of each key, as lists of the columns."""
+    found: dict[Any, list[list[Any]]] = {}
+    first = table.group_by(key, maintain_order=True).head(most)
+    for name, *row in first.select(key, *columns).iter_rows():
+        found.setdefault(name, []).append(row)
+    return found
+
+
+def _centre(column: str) -> pl.Expr:
+    """Cut long sequences to their centre, which the ellipses on both sides tell."""
+    length = pl.col(column).str.len_bytes()
+    centre = pl.col(column).str.slice((length.cast(pl.Int64) - N_BASES) // 2, N_BASES)
+    cut = pl.format("…{}…", centre)
+    return pl.when(length > N_BASES).then(cut).otherwise(pl.col(column)).alias(column)
 
 
 def _classes(features: pl.Series, enriched: pl.DataFrame) -> tuple[list[str], list[list[int]]]:
@@ -211,42 +221,20 @@ def _classes(features: pl.Series, enriched: pl.DataFrame) -> tuple[list[str], li
     return classes, [found.get(feature, []) for feature in features.to_list()]
 
 
-def _both_ways(relations: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
+def _both_ways(relations: pl.DataFrame) -> pl.DataFrame:
     """List each pair under both of its features."""
     forward = relations.rename({"feature_a": "feature", "feature_b": "other"})
     backward = relations.rename({"feature_b": "feature", "feature_a": "other"})
     columns = ("feature", "other", "jaccard", "n_overlap")
-    pairs = pl.concat([forward.select(columns), backward.select(columns)])
-    return pairs.filter(pl.col("feature").is_in(wanted.implode()))
+    return pl.concat([forward.select(columns), backward.select(columns)])
 
 
-def _by_feature(table: pl.DataFrame, wanted: pl.Series) -> dict[int, pl.DataFrame]:
-    parts = table.filter(pl.col("feature").is_in(wanted.implode())).partition_by(
-        "feature", as_dict=True, maintain_order=True
-    )
-    return {key[0]: part for key, part in parts.items()}
-
-
-def _rows(table: pl.DataFrame) -> list[list[Any]]:
-    return [[_short(value) for value in row] for row in table.iter_rows()]
-
-
-def _column(series: pl.Series) -> list[Any]:
-    values = series.to_list()
-    return [_short(value) for value in values] if series.dtype.is_float() else values
-
-
-def _short(value: Any) -> Any:  # noqa: ANN401
-    """Cut a float to four digits; pass on everything else."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401
-    """Replace what JSON has no number for by null."""
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Cut floats to four digits, and write null where JSON has no number."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(f"{value:.4g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [_plain(entry) for entry in value]
     return value

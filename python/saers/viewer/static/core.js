@@ -89,10 +89,10 @@ window.saers = (() => {
     if (!known(value)) return "–";
     if (value === 0) return "0";
     const size = Math.abs(value);
-    if (size >= 1000) return Math.round(value).toLocaleString("en");
+    if (size >= 1000) return Math.round(value).toLocaleString("en").replace("-", "−");
     const digits = size >= 100 ? 3 : 2;
     const places = Math.min(20, Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
-    const text = value.toFixed(places);
+    const text = value.toFixed(places).replace("-", "−");
     return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
   };
   saers.percent = (share) => {

@@ -61,7 +61,7 @@
       tile("Density", saers.percent(density),
         density > 0 ? `Fires at 1 in ${saers.whole(Math.round(1 / density))} encoded positions` : "Never fires"),
       tile("Positions", saers.whole(data.n_nonzero[row]), "Encoded positions where the feature is above 0"),
-      tile("Mean activation", saers.number(data.mean_activation[row]), "Over the positions where it fires"),
+      tile("Mean", saers.number(data.mean_activation[row]), "Mean activation over the positions where it fires"),
       tile("Highest", saers.number(data.max_activation[row]), "Highest activation"),
       tile("Seqlets", saers.whole(data.n_seqlets[row]), "Places of highest activation that were kept"),
       tile("Above half", saers.whole(data.n_above_half[row]), "Seqlets above half of the mean activation"));
@@ -96,6 +96,8 @@
     }));
   }
 
+  const sign = (strand) => (strand === "-" ? "−" : strand);
+
   const facts = (motif) => [
     h("code", {}, motif.consensus),
     ` · E ${saers.power(motif.log10_evalue)} · ${saers.whole(motif.n_sites)} sites · ` +
@@ -123,8 +125,8 @@
       }, h("td", {}, h("b", {}, name || id), " ", h("small", {}, name && name !== id ? id : "")),
       [["wide ", p], ["", e], ["", q]].map(([wide, value]) =>
         h("td", { class: `${wide}right` }, saers.small(value))),
-      h("td", { class: "right" }, String(offset)),
-      h("td", { class: "centre" }, orientation));
+      h("td", { class: "right" }, saers.number(offset)),
+      h("td", { class: "centre" }, sign(orientation)));
       return line;
     }));
     choose(list[0], body.firstChild);
@@ -150,7 +152,7 @@
       h("td", {}, name, " ", h("small", {}, annotation)),
       h("td", { class: "bar" }, h("i", { class: size >= 0 ? "up" : "down", style: bar })),
       h("td", { class: "right" }, saers.number(fold)),
-      h("td", { class: "right" }, saers.number(z)),
+      h("td", { class: "right" }, known(z) ? z.toFixed(1).replace("-", "−") : "–"),
       h("td", { class: "right" }, saers.small(q)));
     };
     const body = h("tbody", {}, classes.slice(0, 10).map(line));
@@ -227,7 +229,7 @@
     return h("tr", {},
       h("td", { class: "right" }, String(i + 1)),
       h("td", {}, h("code", { class: "place" }, `${chrom}:${start}-${end}`)),
-      h("td", { class: "centre" }, strand),
+      h("td", { class: "centre" }, sign(strand)),
       h("td", { class: "right" }, saers.number(activation)),
       h("td", { class: "bar share" }, h("i", { class: "up", style: `left:0;width:${most > 0 ? activation / most * 100 : 0}%` })),
       h("td", { class: "sequence" }, sequenceCell(sequence, matrix)));

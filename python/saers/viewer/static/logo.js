@@ -63,13 +63,13 @@
   const AXIS = 26;
 
   // A logo with an axis in bits, as wide as its place allows.
-  saers.logo = (matrix, { label, height = 84, columns = matrix.length, first = 0, step = 22 }) => {
+  saers.logo = (matrix, { label, height = 84, columns = matrix.length, first = 0, step = 22, ticks = true }) => {
     const width = AXIS + columns * step;
     const marks = [0, 1, 2].map((bits) => {
       const y = 5 + height - bits / 2 * height;
       return [
         s("line", { class: bits ? "grid" : "axis", x1: AXIS - 3, x2: width, y1: y, y2: y }),
-        s("text", { class: "tick", x: AXIS - 7, y: y + 3.5, "text-anchor": "end" }, bits),
+        ticks ? s("text", { class: "tick", x: AXIS - 7, y: y + 3.5, "text-anchor": "end" }, bits) : null,
       ];
     });
     return s("svg", {
@@ -86,7 +86,7 @@
     const columns = Math.max(query.length, target.length - offset) - start;
     const step = Math.max(6, Math.min(16, 230 / columns));
     const draw = (matrix, first, label) =>
-      saers.logo(matrix, { label, columns, first: first - start, step, height: 54 });
+      saers.logo(matrix, { label, columns, first: first - start, step, height: 54, ticks: false });
     return h("div", { class: "alignment" },
       draw(query, 0, "the motif"), draw(target, -offset, "the known motif"));
   };
