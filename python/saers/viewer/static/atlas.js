@@ -81,8 +81,7 @@
   const own = [
     ["Features", saers.whole(saers.n), "Latents of the autoencoder."],
     ["With a motif", saers.whole(count((row) => saers.data.thumb[row])), "Features whose seqlets share a motif."],
-    ["Named", saers.whole(count((row) => saers.data.match_q[row] !== null && saers.data.match_q[row] <= 0.05)),
-      "Features with a known motif at q ≤ 0.05."],
+    ["Named", saers.whole(count(saers.named)), "Features with a known motif at q ≤ 0.05."],
   ];
   $("facts").replaceChildren(...[...own, ...facts].map(([label, value, hint]) =>
     h("div", { title: hint || null }, h("dt", {}, label), h("dd", {}, value))));

@@ -70,6 +70,8 @@ window.saers = (() => {
     (n < 0 ? "⁻" : "") + String(Math.abs(n)).replace(/\d/g, (digit) => SUPERSCRIPT[digit]);
 
   saers.known = known;
+  saers.significant = (q) => known(q) && q <= 0.05;
+  saers.named = (row) => saers.significant(saers.data.match_q[row]);
   saers.whole = (value) => (known(value) ? value.toLocaleString("en") : "–");
 
   // Powers of ten from 10⁻³ downwards, plain digits above.

@@ -38,14 +38,13 @@
   // ---- what the feature is
 
   function title(row) {
-    const named = data.match_q[row] !== null && data.match_q[row] <= 0.05;
     const step = (steps, sign, label) => h("button", {
       type: "button", class: "button small", "aria-label": label, click: () => saers.step(steps),
     }, sign);
     return h("div", { class: "title" },
       h("div", {},
         h("h2", {}, "Feature ", String(data.feature[row]),
-          named ? h("span", { class: "name" }, data.match_name[row]) : null),
+          saers.named(row) ? h("span", { class: "name" }, data.match_name[row]) : null),
         h("p", { class: "sub" },
           `${data.name[row]} · rank ${saers.whole(data.rank[row])} · `,
           h("i", { class: "dot", style: `background:${saers.clusterColour(data.cluster[row])}` }),
@@ -119,7 +118,7 @@
     const body = h("tbody", {}, list.map((match) => {
       const [id, name, p, e, q, offset, , orientation] = match;
       const line = h("tr", {
-        class: q <= 0.05 ? "choice" : "choice fade", tabindex: 0, title: "Show the alignment",
+        class: saers.significant(q) ? "choice" : "choice fade", tabindex: 0, title: "Show the alignment",
         click: () => choose(match, line),
         keydown: (event) => { if (event.key === "Enter") choose(match, line); },
       }, h("td", {}, h("b", {}, name || id), " ", h("small", {}, name && name !== id ? id : "")),
@@ -147,7 +146,7 @@
     const line = ([annotation, name, observed, expected, z, fold, q]) => {
       const size = Math.log2(Math.max(fold ?? 0, 0.03)) / most * 50;
       const bar = size >= 0 ? `left:50%;width:${size}%` : `left:${50 + size}%;width:${-size}%`;
-      return h("tr", { class: q <= 0.05 ? "" : "fade", title:
+      return h("tr", { class: saers.significant(q) ? "" : "fade", title:
         `${annotation}: ${saers.whole(observed)} seqlets, ${saers.number(expected)} expected` },
       h("td", {}, name, " ", h("small", {}, annotation)),
       h("td", { class: "bar" }, h("i", { class: size >= 0 ? "up" : "down", style: bar })),
@@ -174,7 +173,7 @@
         const row = saers.rowOf.get(other);
         return h("tr", { title: `${saers.whole(overlaps)} overlapping pairs of seqlets` },
           h("td", {}, h("a", { href: `#f=${other}` }, String(other)),
-            " ", h("small", {}, data.match_q[row] <= 0.05 ? data.match_name[row] : "")),
+            " ", h("small", {}, saers.named(row) ? data.match_name[row] : "")),
           h("td", {}, data.thumb[row]
             ? saers.thumbnail(data.thumb[row], data.consensus[row], { width: 96, height: 24 }) : null),
           h("td", { class: "bar share" }, h("i", { class: "up", style: `left:0;width:${jaccard / most * 100}%` })),

@@ -7,7 +7,6 @@
   const SPARE = 8; // rows drawn beyond what is seen
 
   const data = saers.data;
-  const faded = (row) => !(data.match_q[row] <= 0.05);
   const twoLines = (upper, lower, fade) => [
     h("span", { class: fade ? "upper fade" : "upper" }, upper), h("span", { class: "lower" }, lower),
   ];
@@ -26,7 +25,7 @@
         : h("span", { class: "none" }, data.n_nonzero[row] ? "no motif" : "dead")) },
     { key: "match_q", label: "Best match", hint: "Sorted by q", up: true,
       cell: (row) => (known(data.match_name[row])
-        ? twoLines(data.match_name[row], `q ${saers.small(data.match_q[row])}`, faded(row))
+        ? twoLines(data.match_name[row], `q ${saers.small(data.match_q[row])}`, !saers.named(row))
         : h("span", { class: "none" }, "–")) },
     { key: "enriched_fold", label: "Top enrichment", hint: "Sorted by fold", up: false,
       cell: (row) => (known(data.enriched[row])
@@ -51,8 +50,8 @@
     all: () => true,
     selected: (row) => data.selected[row],
     motif: (row) => known(data.thumb[row]),
-    named: (row) => data.match_q[row] !== null && data.match_q[row] <= 0.05,
-    unnamed: (row) => known(data.thumb[row]) && faded(row),
+    named: saers.named,
+    unnamed: (row) => known(data.thumb[row]) && !saers.named(row),
   };
 
   let haystacks = null;
