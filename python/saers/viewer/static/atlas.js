@@ -22,7 +22,7 @@
   function show(row) {
     saers.row = row;
     saers.markRow(row);
-    saers.drawMap();
+    saers.markPoint();
     document.title = `Feature ${saers.data.feature[row]} · ${saers.data.meta.title}`;
     saers.showDetail(row);
   }
@@ -36,6 +36,7 @@
     }
     const row = feature === null ? saers.firstRow() : saers.rowOf.get(feature);
     if (row !== undefined) show(row);
+    else $("detail").replaceChildren(h("p", { class: "notice" }, "There are no features here."));
   }
 
   saers.select = (row) => {
@@ -60,15 +61,23 @@
     "/": () => $("search").focus(),
     "?": () => $("guide").showModal(),
   };
+  // In the table only: elsewhere these keys scroll.
+  const MOVES = {
+    ArrowDown: KEYS.j,
+    ArrowUp: KEYS.k,
+    PageDown: () => saers.step(10),
+    PageUp: () => saers.step(-10),
+    Home: () => saers.step(-saers.n),
+    End: () => saers.step(saers.n),
+  };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("guide").open) return;
     if (event.target.matches("input, select")) {
       if (event.key === "Escape" && event.target === $("search")) saers.search("");
       return;
     }
-    const inRows = event.target === $("rows");
-    const action = KEYS[event.key]
-      || (inRows && { ArrowDown: KEYS.j, ArrowUp: KEYS.k }[event.key]);
+    const inTable = $("table") === event.target || $("rows").contains(event.target);
+    const action = KEYS[event.key] || (inTable && MOVES[event.key]);
     if (!action) return;
     event.preventDefault();
     action();

@@ -108,7 +108,6 @@ window.saers = (() => {
   const HUES = ["#4269d0", "#e08a00", "#e0483e", "#3aa6a0", "#2f9e52", "#e8719f", "#8f63d6",
     "#7fa8ef", "#96694a", "#8a8f00", "#b8459c", "#0f7f9e"];
   saers.hue = (number) => HUES[number % HUES.length];
-  saers.grey = () => saers.style("--faint");
   saers.style = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   saers.dark = window.matchMedia("(prefers-color-scheme: dark)");

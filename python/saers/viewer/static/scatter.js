@@ -6,6 +6,8 @@
   const data = saers.data;
   const canvas = $("canvas");
   const pen = canvas.getContext("2d");
+  const dots = document.createElement("canvas"); // all points, drawn when they change
+  const brush = dots.getContext("2d");
   const rows = data.feature.map((_, row) => row)
     .filter((row) => known(data.x[row]) && known(data.y[row]));
   const SHOWN = 11; // categories with colours of their own
@@ -95,29 +97,43 @@
   saers.drawMap = () => {
     if (!colouring || size.width === 0) return;
     const ratio = window.devicePixelRatio || 1;
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, size.width, size.height);
-    const grey = saers.grey();
-    const radius = Math.max(1.6, Math.min(4.5, 120 / Math.sqrt(rows.length + 1))) * move.scale ** 0.3;
+    brush.setTransform(ratio, 0, 0, ratio, 0, 0);
+    brush.clearRect(0, 0, size.width, size.height);
+    const grey = saers.style("--faint");
+    const radius = radiusOf();
     const front = rows.filter((row) => saers.shown.has(row));
     const back = front.length === rows.length ? [] : rows.filter((row) => !saers.shown.has(row));
     for (const row of back) dot(row, radius * 0.8, grey, 0.25);
     // Points without a colour lie under those that have one.
     for (const row of front) if (!colouring.of(row)) dot(row, radius, grey, 0.7);
     for (const row of front) if (colouring.of(row)) dot(row, radius, colouring.of(row), 0.85);
-    pen.globalAlpha = 1;
+    rings();
+  };
+
+  const radiusOf = () =>
+    Math.max(1.6, Math.min(4.5, 120 / Math.sqrt(rows.length + 1))) * move.scale ** 0.3;
+
+  // Mark the points under the mouse and in the panel, over the points as they were drawn.
+  function rings() {
+    const radius = radiusOf();
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    if (dots.width > 0 && dots.height > 0) pen.drawImage(dots, 0, 0);
+    const ratio = window.devicePixelRatio || 1;
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (hovered !== null) ring(hovered, radius + 2, 1.5);
     if (known(saers.row) && known(data.x[saers.row])) ring(saers.row, radius + 4, 2.5);
-  };
+  }
+  saers.markPoint = rings;
 
   function dot(row, radius, colour, alpha) {
     const [x, y] = place(row);
     if (x < -9 || y < -9 || x > size.width + 9 || y > size.height + 9) return;
-    pen.globalAlpha = alpha;
-    pen.fillStyle = colour;
-    pen.beginPath();
-    pen.arc(x, y, radius, 0, 7);
-    pen.fill();
+    brush.globalAlpha = alpha;
+    brush.fillStyle = colour;
+    brush.beginPath();
+    brush.arc(x, y, radius, 0, 7);
+    brush.fill();
   }
 
   function ring(row, radius, width) {
@@ -149,7 +165,7 @@
     const [x, y] = at(event);
     const row = nearest(x, y);
     canvas.style.cursor = row === null ? "grab" : "pointer";
-    if (row !== hovered) { hovered = row; saers.drawMap(); }
+    if (row !== hovered) { hovered = row; rings(); }
     $("tip").hidden = row === null;
     if (row === null) return;
     $("tip").replaceChildren(
@@ -182,7 +198,7 @@
   canvas.addEventListener("pointerleave", () => {
     hovered = null;
     $("tip").hidden = true;
-    saers.drawMap();
+    rings();
   });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
@@ -203,8 +219,10 @@
     const { width, height } = entry.contentRect;
     const ratio = window.devicePixelRatio || 1;
     size = { width, height };
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
+    for (const layer of [canvas, dots]) {
+      layer.width = Math.round(width * ratio);
+      layer.height = Math.round(height * ratio);
+    }
     saers.drawMap();
   }).observe($("plane"));
 

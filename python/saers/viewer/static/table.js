@@ -106,11 +106,11 @@
   // ---- drawing
 
   function redraw() {
-    $("canvas-rows").replaceChildren();
-    $("canvas-rows").style.height = `${Math.max(1, view.rows.length) * HEIGHT}px`;
+    $("sheet").replaceChildren();
+    $("sheet").style.height = `${Math.max(1, view.rows.length) * HEIGHT}px`;
     view.drawn.clear();
     if (view.rows.length === 0) {
-      $("canvas-rows").append(h("p", { class: "nothing" }, "No feature fits this search."));
+      $("sheet").append(h("p", { class: "nothing" }, "No feature fits this search."));
     }
     draw();
   }
@@ -127,7 +127,7 @@
       if (!view.drawn.has(place)) {
         const element = line(view.rows[place], place);
         view.drawn.set(place, element);
-        $("canvas-rows").append(element);
+        $("sheet").append(element);
       }
     }
   }
@@ -138,7 +138,7 @@
       "aria-selected": row === saers.row ? "true" : "false",
       style: `transform:translateY(${place * HEIGHT}px)`, click: () => saers.select(row),
     }, COLUMNS.map((column) =>
-      h("div", { role: "cell", class: column.number ? "cell right" : "cell" }, column.cell(row))));
+      h("div", { role: "gridcell", class: column.number ? "cell right" : "cell" }, column.cell(row))));
   }
 
   function heads() {
@@ -166,7 +166,7 @@
     for (const element of view.drawn.values()) {
       element.setAttribute("aria-selected", element.id === `row-${row}` ? "true" : "false");
     }
-    $("rows").setAttribute("aria-activedescendant", `row-${row}`);
+    $("table").setAttribute("aria-activedescendant", `row-${row}`);
     const place = view.place.get(row);
     if (place === undefined) return;
     const box = $("rows");
@@ -180,7 +180,8 @@
   saers.randomRow = () => view.rows[Math.floor(Math.random() * view.rows.length)];
   saers.neighbour = (row, steps) => {
     const place = view.place.get(row);
-    return view.rows[place === undefined ? 0 : place + steps];
+    if (place === undefined) return view.rows[0];
+    return view.rows[Math.min(Math.max(place + steps, 0), view.rows.length - 1)];
   };
 
   let pending = false;
