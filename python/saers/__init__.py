@@ -21,8 +21,6 @@ _HOME: dict[str, str] = {
     "TrainConfig": "saers.sae.config",
     "TrainResult": "saers.sae.training",
     "channel_stats": "saers.stats",
-    "train_sae": "saers.sae.training",
-    "Motif": "saers.motif",
     "discover_features": "saers.motifs.discovery",
     "discover_motifs": "saers.motifs.engines",
     "read_motifs": "saers.motif",
