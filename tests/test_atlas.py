@@ -128,6 +128,12 @@ def test_only_significant_enrichment_names_a_feature(run):
     assert row(summary, 9)["enriched"] is None
 
 
+def test_an_undefined_z_does_not_outrank_a_high_one(run):
+    undefined = enrichment(4, "repeat", "L1", observed=1, mean=0, z=np.nan, fold=9, q=0.01)
+    annotations = pl.concat([run["annotations"], table(schema.ANNOTATIONS, undefined)])
+    assert row(summary_of(run, annotations=annotations), 4)["enriched"] == "ccre:PLS"
+
+
 def test_a_dead_feature_keeps_its_row(run):
     dead = row(summary_of(run), 2)
     assert (dead["n_seqlets"], dead["n_motifs"], dead["cluster"]) == (0, 0, -1)

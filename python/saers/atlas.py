@@ -207,8 +207,9 @@ def _lead_motifs(motifs: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
 def _top_classes(annotations: pl.DataFrame) -> pl.DataFrame:
     """Choose the class that each feature is most surely enriched in."""
     return (
-        annotations.filter((pl.col("q_value") <= SIGNIFICANT_Q) & (pl.col("fold") > 1))
-        .sort(["z", "annotation", "class"], descending=[True, False, False])
+        annotations.fill_nan(None)  # NaN would count as the highest z
+        .filter((pl.col("q_value") <= SIGNIFICANT_Q) & (pl.col("fold") > 1))
+        .sort("z", "annotation", "class", descending=[True, False, False], nulls_last=True)
         .unique("feature", keep="first", maintain_order=True)
         .select(
             "feature",

@@ -144,8 +144,10 @@ def chunks(tables: Tables) -> Iterator[list[dict[str, Any]]]:
 def _parts(tables: Tables, wanted: pl.Expr) -> dict[str, dict[int, Any]]:
     """Gather each part of the details by feature; a feature without a part is left out."""
     seqlets = tables.seqlets.filter(wanted).sort("feature", "rank")
-    annotations = tables.annotations.filter(wanted).sort(
-        ["feature", "z", "annotation", "class"], descending=[False, True, False, False]
+    annotations = (
+        tables.annotations.filter(wanted)
+        .fill_nan(None)  # NaN would count as the highest z
+        .sort("z", "annotation", "class", descending=[True, False, False], nulls_last=True)
     )
     related = (
         _both_ways(tables.relations)
