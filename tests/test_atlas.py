@@ -1,5 +1,7 @@
 """The atlas: what each feature is summed up as, and the h5ad file that others open."""
 
+from pathlib import Path
+
 import anndata
 import numpy as np
 import polars as pl
@@ -177,7 +179,8 @@ def test_pairs_of_features_that_are_not_in_the_table_are_left_out(run):
 
 def test_the_file_comes_back_as_it_was_written(run, tmp_path):
     path = tmp_path / "atlas.h5ad"
-    metadata = {"recipe": {"sae": {"k": 30, "topk": True}, "windows": ["a", "b"], "edge": None}}
+    recipe = {"sae": {"k": 30, "topk": True}, "windows": ["a", "b"], "edge": None}
+    metadata = {"recipe": recipe | {"genome": Path("hg38.fa"), "bed": {"a/b": "c"}, "none": {}}}
     written = build_anndata(**run, metadata=metadata)
     write_atlas(path, written)
     atlas = anndata.read_h5ad(path)
@@ -191,6 +194,8 @@ def test_the_file_comes_back_as_it_was_written(run, tmp_path):
     assert recipe["sae"]["k"] == 30
     assert recipe["windows"] == '["a", "b"]'
     assert "edge" not in recipe
+    assert recipe["genome"] == "hg38.fa"
+    assert recipe["bed"] == {"a|b": "c"}
     assert atlas.uns["saers"]["versions"]["saers"]
 
 

@@ -115,7 +115,7 @@ def build_anndata(
         The tables of a run, as ``saers.schema`` describes them.
     metadata
         What to say of the run in ``uns["saers"]``, the resolved recipe for example. Values
-        that are no text, number or mapping are kept as JSON text.
+        that are lists are kept as JSON, what has no other form as text.
 
     Returns
     -------
@@ -281,11 +281,14 @@ def _versions() -> dict[str, str]:
 def _plain(values: Mapping[str, object]) -> dict[str, Any]:
     """Reduce metadata to what an h5ad file can hold; entries of None are dropped."""
     plain: dict[str, Any] = {}
-    for key, value in values.items():
+    for name, value in values.items():
+        key = str(name).replace("/", "|")  # a slash would open a group of the file
         if isinstance(value, Mapping):
             plain[key] = _plain(value)
-        elif isinstance(value, (str, int, float)):
+        elif isinstance(value, str | int | float):
             plain[key] = value
-        elif value is not None:
+        elif isinstance(value, list | tuple):
             plain[key] = json.dumps(value, default=str)
+        elif value is not None:
+            plain[key] = str(value)
     return plain
