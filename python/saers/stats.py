@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from saers import FormatError, _core, schema
+from saers.layer import ActivationSource
+from saers.progress import SILENT, Progress
 from saers.tiles import Source, open_tiles
 
 
@@ -174,4 +177,59 @@ def channel_stats(
             except ValueError as error:
                 broken = FormatError if isinstance(source, str | Path) else ValueError
                 raise broken(f"{tiles.name}: {error}") from error
+    return stats.finish()
+
+
+def stream_stats(
+    source: ActivationSource,
+    windows: Sequence[int] | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> pl.DataFrame:
+    """Compute statistics of every channel over the usable positions of some windows.
+
+    Parameters
+    ----------
+    source
+        Activations of a layer, from a model or from files.
+    windows
+        Numbers of the windows; default: all.
+    threads
+        Threads to work with; default: all cores.
+    progress
+        Is told of the windows done.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row a channel, columns of `schema.STATS`.
+
+    Raises
+    ------
+    ValueError
+        If an activation is NaN or infinite, or no position is usable.
+
+    Examples
+    --------
+    >>> from saers.layer import ActivationBlock, LayerInfo
+    >>> class Source:
+    ...     layer, n_positions = LayerInfo("conv", 1, 1, 0, 0), 3
+    ...     windows = pl.DataFrame({"window": [0]})
+    ...     def blocks(self, *, windows=None):
+    ...         values = np.array([[[1], [9], [3]]], dtype=np.float32)
+    ...         yield ActivationBlock(np.array([0]), values, np.array([[True, False, True]]))
+    >>> stream_stats(Source()).select("max", "mean", "count").rows()
+    [(3.0, 2.0, 2)]
+    """
+    watcher = SILENT if progress is None else progress
+    watcher.start("stats", source.windows.height if windows is None else len(windows))
+    stats = ChannelStats(source.layer.channels)
+    usable = 0
+    for block in source.blocks(windows=windows):
+        stats.update(block.values, windows=block.windows, mask=block.mask, threads=threads)
+        usable += int(block.mask.sum())
+        watcher.advance(len(block.windows))
+    if not usable:
+        raise ValueError(f"layer {source.layer.name}: all positions are masked, none is usable")
     return stats.finish()
