@@ -12,10 +12,14 @@ __all__ = [
     "DenseTop",
     "Fasta",
     "FormatError",
+    "Placement",
     "TimeoutExceeded",
     "TopSeqlets",
     "__version__",
+    "count_overlaps",
     "discover_motifs",
+    "jaccard",
+    "merge",
     "motif_consensus",
     "motif_core",
     "motif_frequencies",
@@ -144,3 +148,48 @@ class TopSeqlets:
     def n_tokens(self) -> int: ...
     def totals(self) -> tuple[_I64, _F64, _F32]: ...
     def finish(self) -> tuple[_U32, _U32, _I64, _I64, _F32]: ...
+
+# intervals.rs: tag (feature or class), chromosome, start, end
+_Intervals: TypeAlias = tuple[
+    NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]
+]
+
+def merge(intervals: _Intervals) -> _Intervals: ...
+def count_overlaps(
+    intervals: _Intervals,
+    annotation: _Intervals,
+    shape: tuple[int, int],
+    threads: int | None,
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
+
+# jaccard.rs
+def jaccard(
+    intervals: _Intervals, n_features: int, threads: int | None
+) -> tuple[
+    NDArray[np.uint32],
+    NDArray[np.uint32],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.uint32],
+]: ...
+
+# shuffle.rs
+@final
+class Placement:
+    def __new__(
+        cls,
+        intervals: _Intervals,
+        annotation: _Intervals,
+        room: tuple[_Intervals, _Intervals],
+        shape: tuple[int, int],
+        threads: int | None,
+    ) -> Placement: ...
+    def observed(self) -> NDArray[np.uint32]: ...
+    def controls(
+        self, n_controls: int, seed: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]: ...
+    def expected(
+        self,
+    ) -> tuple[
+        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
+    ]: ...

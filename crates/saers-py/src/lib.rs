@@ -6,7 +6,10 @@ mod discover;
 mod error;
 mod fasta;
 mod formats;
+mod intervals;
+mod jaccard;
 mod motif;
+mod shuffle;
 mod stats;
 mod tomtom;
 mod topk;
@@ -23,9 +26,15 @@ mod _core {
     #[pymodule_export]
     use crate::formats::{motifs_text, read_motifs};
     #[pymodule_export]
+    use crate::intervals::{count_overlaps, merge};
+    #[pymodule_export]
+    use crate::jaccard::jaccard;
+    #[pymodule_export]
     use crate::motif::{
         motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
     };
+    #[pymodule_export]
+    use crate::shuffle::Placement;
     #[pymodule_export]
     use crate::stats::ChannelStats;
     #[pymodule_export]
