@@ -131,13 +131,14 @@ def index(
 
 def chunks(tables: Tables) -> Iterator[list[dict[str, Any]]]:
     """Yield the details of the features, ``CHUNK`` at a time, in the order of the summary."""
-    features = tables.summary["feature"]
+    features = tables.summary["feature"].to_list()  # ascending
+    tables = tables._replace(relations=_both_ways(tables.relations))
     for start in range(0, len(features), CHUNK):
         wanted = features[start : start + CHUNK]
-        parts = _parts(tables, pl.col("feature").is_in(wanted.implode()))
+        parts = _parts(tables, pl.col("feature").is_between(wanted[0], wanted[-1]))
         yield [
             {name: part[feature] for name, part in parts.items() if feature in part}
-            for feature in wanted.to_list()
+            for feature in wanted
         ]
 
 
@@ -149,11 +150,7 @@ def _parts(tables: Tables, wanted: pl.Expr) -> dict[str, dict[int, Any]]:
         .fill_nan(None)  # NaN would count as the highest z
         .sort("z", "annotation", "class", descending=[True, False, False], nulls_last=True)
     )
-    related = (
-        _both_ways(tables.relations)
-        .filter(wanted)
-        .sort(["feature", "jaccard", "other"], descending=[False, True, False])
-    )
+    related = tables.relations.filter(wanted).sort("jaccard", "other", descending=[True, False])
     tested = ("annotation", "class", "observed", "control_mean", "z", "fold", "q_value")
     placed = ("chrom", "start", "end", "strand", "activation")
     return {
