@@ -59,17 +59,19 @@ class Checkpoint(NamedTuple):
         Raises
         ------
         ValueError
-            Naming the first difference.
+            Naming the differences.
         """
-        known = json.loads(json.dumps(identity))
-        for part, settings in self.facts.identity.items():
-            for name in settings.keys() | known[part].keys():
-                old, new = settings.get(name), known[part].get(name)
-                if old != new:
-                    raise ValueError(
-                        f"{self.path} was written with {part} {name} = {old!r}, now it is "
-                        f"{new!r}: remove it to train anew, or take another state_dir"
-                    )
+        then, now = self.facts.identity, json.loads(json.dumps(identity))
+        differences = [
+            f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
+            for name in then | now
+            if then.get(name) != now.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                f"{self.path} is of another run: {'; '.join(differences)}. Remove it to train "
+                "anew, or take another state_dir"
+            )
 
     def restore(self, stepper: Stepper) -> None:
         """Copy weights, optimiser state and counts into place."""

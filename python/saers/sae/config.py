@@ -85,7 +85,7 @@ class TrainConfig:
 
     dead_window: int | None = None
     """Positions without a value above 1e-3 after which a latent counts as dead; None stands for
-    1 million or 5 % of the run if more, yet at most a tenth of the run."""
+    2 % of the run, so that the auxiliary loss acts in short runs too."""
 
     clip: float | None = 1.0
     """Largest norm of the gradient over all weights; None for any."""
@@ -191,13 +191,12 @@ class TrainConfig:
         --------
         >>> resolved = TrainConfig(k=None, steps=1000).resolve(608)
         >>> resolved.k, resolved.warmup, resolved.dead_window
-        (30, 50, 409600)
+        (30, 50, 81920)
         """
         latents = self.latents(channels)
         k = max(1, int(0.05 * channels)) if self.k is None else self.k
         checks.in_range("k", k, 1, latents)
-        tokens = self.steps * self.batch_size
-        window = max(1, min(max(1_000_000, tokens // 20), tokens // 10))
+        window = max(1, self.steps * self.batch_size // 50)
         warmup = min(1000, self.steps // 20)
         return dataclasses.replace(
             self,

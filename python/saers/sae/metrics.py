@@ -127,11 +127,12 @@ class Tally:
         self._sae = sae
         device = sae.W_dec.device
         sample = sample.to(device)
-        self._shift = torch.from_numpy(measure(sample).mean).to(device)
+        self._shift = torch.from_numpy(measure(sample).mean).float().to(device)
         distance = (sample - self._shift).square().sum(dim=1)
         self._border = torch.quantile(distance, 1 - INFORMATIVE_SHARE)
-        zeros = sample.new_zeros((2, 4 + 2 * sae.channels), dtype=torch.float64)
-        self._sums = zeros  # rows: background, informative
+        # Rows: background, informative. Columns: positions, squared error, squared distance,
+        # active latents; then for each channel the sum and the sum of squares.
+        self._sums = sample.new_zeros((2, 4 + 2 * sae.channels), dtype=torch.float64)
         self._above = torch.zeros(sae.latents, dtype=torch.int64, device=device)
         self._alive = torch.zeros(sae.latents, dtype=torch.bool, device=device)
 
@@ -145,14 +146,15 @@ class Tally:
         """Add positions, (n, channels)."""
         x = x.to(self._shift.device)
         codes = self._sae.encode(x)
-        error = (self._sae.reconstruct(x, codes) - x).double().square().sum(dim=1)
-        moved = x.double() - self._shift
+        error = (self._sae.reconstruct(x, codes) - x).square().sum(dim=1)
+        moved = x - self._shift
         distance = moved.square().sum(dim=1)
-        active = (codes.values > 0).sum(dim=1).double()
+        active = (codes.values > 0).sum(dim=1)
         scalars = torch.stack([torch.ones_like(error), error, distance, active], dim=1)
+        # Sums over one batch are exact enough in float32; those over all batches are not.
         rows = torch.cat([scalars, moved, moved.square()], dim=1)
-        stratum = (distance > self._border).long()
-        self._sums.index_add_(0, stratum, rows)
+        stratum = torch.stack([distance <= self._border, distance > self._border])
+        self._sums += stratum.to(rows.dtype) @ rows
         self._mark(codes)
 
     def finish(self) -> Evaluation:

@@ -121,6 +121,7 @@ class _Run:
     ) -> None:
         self.tokens = open_tokens(source, config)
         self.config = config.resolve(self.tokens.channels)
+        self._asked = config
         self.device = device
         self._stats = stats
         self._folder: Path | None = None
@@ -193,10 +194,10 @@ class _Run:
         return facts
 
     def _identity(self) -> dict[str, Any]:
-        settings = self.config.as_dict()
+        settings = self._asked.as_dict()
         # How often a run writes does not change what it learns.
         kept = {key: settings[key] for key in settings if not key.endswith("_every")}
-        return {"configuration": kept, "source": self.tokens.signature()}
+        return kept | {"source": self.tokens.signature()}
 
     def _fit(self) -> Normaliser:
         if self._stats is not None:
