@@ -1,3 +1,5 @@
+import tracemalloc
+
 import h5py
 import numpy as np
 import polars as pl
@@ -178,3 +180,22 @@ def test_a_chunk_that_cannot_be_decompressed_names_its_place(tmp_path):
         open_tiles(path) as tiles,
     ):
         list(tiles)
+
+
+def test_a_long_file_is_read_in_the_memory_of_a_few_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiles_module, "TILE_VALUES", 2**16)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        ones = np.ones((2, 100_000, 16), dtype=np.float16)
+        file.create_dataset("x", data=ones, chunks=(1, 512, 16))
+    saers.channel_stats(np.ones((2, 1)))  # imports before memory is counted
+    saers.top_positions(np.ones((2, 1)), 1)
+    tracemalloc.start()
+    try:
+        stats = saers.channel_stats(tmp_path / "a.h5")
+        top = saers.top_positions(tmp_path / "a.h5", 4, min_distance=30)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stats["count"].to_list() == [200_000] * 16
+    assert top["position"].to_list() == [0, 30, 60, 90] * 32
+    assert peak < 4 * 4 * 2**16  # the file holds 12.8 MB as float32
