@@ -7,6 +7,7 @@ start, and numbered from 0; whole chromosomes can be held out of training.
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import polars as pl
 
 from saers import FormatError, schema
 from saers.checks import existing_file, in_range
-from saers.genome import Genome, alias
+from saers.genome import Genome
+from saers.intervals import match_names, merge, read_bed
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ def from_bed(
         Naming the line: a chromosome is not in the genome, a window reaches past its end, or
         its length is not that of the first window.
     """
-    regions, lines = _read(existing_file(path, what="windows"))
+    regions = read_bed(existing_file(path, what="windows")).select("chrom", "start", "end")
     for i, problem in _problems(regions, genome):
-        raise FormatError(f"{path}: line {lines[i]}: {problem}")
+        raise FormatError(f"{path}: line {_line_number(Path(path), i)}: {problem}")
     return _finish(regions, genome, rules, where=str(path))
 
 
@@ -187,18 +189,11 @@ def merged_runs(regions: pl.DataFrame, genome: Genome) -> dict[str, npt.NDArray[
     >>> merged_runs(pl.DataFrame(rows), Genome(path))
     {'chr1': array([[0, 5]])}
     """
-    known = genome.chromosomes
-    runs = {}
-    for (chrom,), group in regions.group_by(["chrom"], maintain_order=True):
-        name = chrom if chrom in known else alias(str(chrom), known)
-        if name is None:
-            continue
-        places = group.select(pl.col("start", "end").cast(pl.Int64)).sort("start", "end").to_numpy()
-        ends = np.maximum.accumulate(places[:, 1])
-        opens = np.concatenate([[True], places[1:, 0] > ends[:-1]])
-        closes = np.concatenate([opens[1:], [True]])
-        runs[str(name)] = np.stack([places[opens, 0], ends[closes]], axis=1)
-    return runs
+    own = match_names(regions.select("chrom", "start", "end"), genome, missing="drop")
+    return {
+        str(chrom): group.select("start", "end").to_numpy()
+        for (chrom,), group in merge(own).group_by(["chrom"], maintain_order=True)
+    }
 
 
 def _problems(regions: pl.DataFrame, genome: Genome) -> list[tuple[int, str]]:
@@ -221,24 +216,16 @@ def _problems(regions: pl.DataFrame, genome: Genome) -> list[tuple[int, str]]:
     return []
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, list[int]]:
-    """Read chrom, start and end, and the line of each row, counted from 1."""
+def _line_number(path: Path, row: int) -> int:
+    """Find the line of a row of a BED file, counted from 1."""
     opener = gzip.open if path.suffix == ".gz" else open
-    rows, numbers = [], []
     with opener(path, "rt") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip() or line.startswith(("#", "track", "browser")):
-                continue
-            try:
-                chrom, start, end = line.rstrip("\n").split("\t")[:3]
-                rows.append((chrom, int(start), int(end)))
-            except ValueError:
-                raise FormatError(
-                    f"{path}: line {number}: no chrom, start and end with tabs: {line.strip()!r}"
-                ) from None
-            numbers.append(number)
-    columns = {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64}
-    return pl.DataFrame(rows, schema=columns, orient="row"), numbers
+        numbers = (
+            number
+            for number, line in enumerate(lines, start=1)
+            if line.strip() and not line.startswith(("#", "track", "browser"))
+        )
+        return next(islice(numbers, row, None))
 
 
 def _finish(
