@@ -355,6 +355,7 @@ def test_numbers_that_json_lacks_become_null():
         ("HNF4A", "HNF"),
         ("TFAP2A(var.2)", "TFAP"),
         ("NR2F1", "NR"),
+        ("E2F6", "E2F"),
         ("Arnt::Ahr", "ARNT"),
         ("123", "123"),
     ],

@@ -79,7 +79,7 @@ def family_of(name: str) -> str:
     ['FOX', 'KLF', 'FOS', 'ZNF']
     """
     first = re.split(r"::|[-_(. ]", name.strip())[0].upper()
-    stem = re.match(r"[A-Z]+", first)
+    stem = re.match(r"[A-Z]\d[A-Z]|[A-Z]+", first)
     if stem is None:
         return first
     lettered = next((prefix for prefix in _LETTERED if stem[0].startswith(prefix)), None)
