@@ -1,17 +1,18 @@
 //! De novo discovery of motifs: what many sequences share and their shuffles do not.
 //!
-//! The sequences are parted in two halves. Words that a half holds more often than dinucleotide
-//! shuffles of it grow into matrices; a matrix found in one half is tested on the other, so its
-//! p-value owes nothing to the search. The winner is fitted to all sequences, its sites are
-//! blanked, and the search starts again.
+//! Words that more sequences hold than dinucleotide shuffles of them grow into matrices. A matrix
+//! is tested against shuffles that the search has not seen, each sequence scored by the matrix
+//! made without it, and its E-value corrected by what whole searches find in shuffles. The
+//! winner's sites are blanked, and the search starts again.
 
 use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
 
 use crate::{Error, Result};
 
 mod em;
 mod enrichment;
-mod halves;
 mod kmers;
 mod pool;
 mod profile;
@@ -20,11 +21,15 @@ mod refine;
 mod scan;
 mod search;
 mod shuffle;
+mod significance;
+mod trial;
 
 use em::Mixture;
-use halves::{Half, Set};
 use pool::{Background, Pool};
-use refine::{Candidate, Sample, refine};
+use profile::Profile;
+use refine::{Candidate, refine};
+use significance::Null;
+use trial::{Round, Set};
 
 /// What to look for, and how hard.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,26 +124,29 @@ pub fn discover<S: AsRef<[u8]>>(
     let mut set = Set::new(encode(sequences), options);
     let mut controls = controls.map(|all| Set::new(encode(all), options));
     let deadline = Deadline::new(options.time_limit);
+    let mut null = Null::new(set.sequences.iter().map(Vec::len).sum());
     let mut found: Vec<Discovery> = Vec::new();
-    let mut tests = 0;
     // A round may meet what is left of an earlier motif again; it costs a round, no more.
     for _ in 0..options.count + 2 {
         if found.len() == options.count || set.sequences.len() < 4 {
             break;
         }
-        let background =
-            Background::new(set.sequences.iter().map(Vec::as_slice), options.both_strands);
-        let half = |second| Half::new(second, &set, controls.as_ref(), &background, options);
-        let halves: (Half, Half) = rayon::join(|| half(false), || half(true));
-        let Some((best, log10_p)) = winner(&halves, options, &deadline, &mut tests)? else { break };
-        let log10_evalue = log10_p + (tests as f64).log10();
-        let mixture = polish(best, &halves, &background, options);
-        let n_sites = blank(&mut set, &mixture, &background, options);
+        let round = Round::new(&set, controls.as_ref(), options);
+        let Some((motif, log10_evalue)) = winner(&round, &mut null, options, &deadline)? else {
+            break;
+        };
+        let background = round.into_background();
+        let n_sites = blank(&mut set, &motif, &background, options);
         if let Some(controls) = &mut controls {
-            blank(controls, &mixture, &background, options);
+            blank(controls, &motif, &background, options);
         }
-        let rows = mixture.profile.rows;
-        found.push(Discovery { rows, n_sites, log10_evalue });
+        let both = options.both_strands;
+        let known = |old: &Discovery| {
+            Profile { rows: old.rows.clone() }.similarity(&motif.profile, both) > search::SAME
+        };
+        if !found.iter().any(known) {
+            found.push(Discovery { rows: motif.profile.rows, n_sites, log10_evalue });
+        }
     }
     found.sort_by(|a, b| a.log10_evalue.total_cmp(&b.log10_evalue));
     Ok(found)
@@ -157,51 +165,37 @@ fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The candidate of either half that the other half confirms best, if significant.
+/// The strongest motif of a round, fitted to all sequences of the search, if significant.
 fn winner(
-    halves: &(Half, Half),
+    round: &Round,
+    null: &mut Null,
     options: &Options,
     deadline: &Deadline,
-    tests: &mut usize,
-) -> Result<Option<(Candidate, f64)>> {
-    let (first, second) = rayon::join(
-        || search::candidates(&halves.0.sample, options, deadline),
-        || search::candidates(&halves.1.sample, options, deadline),
-    );
-    let mut tested: Vec<(Candidate, f64)> = Vec::new();
-    for (found, other) in [(first?, &halves.1), (second?, &halves.0)] {
-        for candidate in found {
-            deadline.check()?;
-            let log10_p = other.log10_p(&candidate, options);
-            tested.push((candidate, log10_p));
+) -> Result<Option<(Mixture, f64)>> {
+    let trial = round.trial();
+    let mut tested: Vec<(Candidate, f64)> = search::candidates(&trial.searched, options, deadline)?
+        .into_par_iter()
+        .map(|candidate| {
+            let log10_p = round.log10_p(&candidate, &trial);
+            (candidate, log10_p)
+        })
+        .collect();
+    // A run or a short repeat wins only where nothing else is significant.
+    tested.sort_by(|(a, p), (b, q)| {
+        a.profile.is_repetitive().cmp(&b.profile.is_repetitive()).then(p.total_cmp(q))
+    });
+    let repeat = tested.iter().position(|(candidate, _)| candidate.profile.is_repetitive());
+    for place in [Some(0), repeat.filter(|&place| place > 0)].into_iter().flatten() {
+        let Some((candidate, log10_p)) = tested.get(place) else { break };
+        let log10_evalue = null.log10_evalue(-log10_p, round, options, deadline)?;
+        if log10_evalue < options.evalue.log10() {
+            let best = refine(candidate.profile.clone(), &trial.searched, options, 12);
+            let share = best.cut.hits as f64 / trial.searched.sequences.len() as f64;
+            let mixture = Mixture { profile: best.profile, share: share.clamp(1e-3, 0.99) };
+            return Ok(Some((mixture.fit(&trial.searched.sequences, options, 20), log10_evalue)));
         }
     }
-    *tests += tested.len();
-    let limit = options.evalue.log10() - (*tests as f64).log10();
-    // A repeat wins only where nothing else is significant.
-    let significant = tested.into_iter().filter(|(_, log10_p)| *log10_p < limit);
-    Ok(significant.min_by(|(a, p), (b, q)| {
-        a.profile.is_repetitive().cmp(&b.profile.is_repetitive()).then(p.total_cmp(q))
-    }))
-}
-
-/// Fits the winner to both halves.
-fn polish(
-    winner: Candidate,
-    halves: &(Half, Half),
-    background: &Background,
-    options: &Options,
-) -> Mixture {
-    let join = |of: fn(&Sample) -> &Pool| {
-        let pools = [of(&halves.0.sample), of(&halves.1.sample)];
-        let letters = pools.into_iter().flat_map(|pool| (0..pool.len()).map(|i| pool.letters(i)));
-        Pool::new(letters, background)
-    };
-    let whole = Sample { sequences: join(|s| &s.sequences), controls: join(|s| &s.controls) };
-    let best = refine(winner.profile, &whole, options, 12);
-    let hits = best.hits(&whole.sequences, options);
-    let share = (hits as f64 / whole.sequences.len() as f64).clamp(1e-3, 0.99);
-    Mixture { profile: best.profile, share }.fit(&whole.sequences, options, 20)
+    Ok(None)
 }
 
 /// Blanks what is likely a site, and counts the sequences (with their copies) that hold one.

@@ -7,6 +7,10 @@ pub(super) struct Cut {
     pub(super) score: f32,
     /// Twice the log likelihood ratio against equal shares, 0 where the controls have more.
     pub(super) enrichment: f64,
+    /// Sequences that score at least this.
+    pub(super) hits: usize,
+    /// Controls that score at least this.
+    pub(super) controls: usize,
 }
 
 /// Twice the log likelihood ratio of `hits` of `n` and `controls` of `m` against one share.
@@ -29,7 +33,7 @@ pub(super) fn likelihood_ratio(hits: usize, n: usize, controls: usize, m: usize)
 pub(super) fn best_cut(scores: &[f32], controls: &[f32]) -> Cut {
     let (scores, controls) = (sorted(scores), sorted(controls));
     let (n, m) = (scores.len(), controls.len());
-    let mut best = Cut { score: f32::INFINITY, enrichment: 0.0 };
+    let mut best = Cut { score: f32::INFINITY, enrichment: 0.0, hits: 0, controls: 0 };
     let mut passed = 0;
     for (i, &score) in scores.iter().enumerate().take_while(|(_, score)| **score > 0.0) {
         while passed < m && controls[passed] >= score {
@@ -43,7 +47,7 @@ pub(super) fn best_cut(scores: &[f32], controls: &[f32]) -> Cut {
         }
         let enrichment = likelihood_ratio(i + 1, n, passed, m);
         if enrichment > best.enrichment {
-            best = Cut { score, enrichment };
+            best = Cut { score, enrichment, hits: i + 1, controls: passed };
         }
     }
     best

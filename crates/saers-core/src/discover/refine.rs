@@ -24,7 +24,7 @@ pub(super) const FLANK: usize = 3;
 /// Bits that a row at the edge must hold beyond what chance gives it.
 const EDGE_BITS: f64 = 0.25;
 /// Pseudo-counts of a row.
-const PSEUDO: f64 = 1.0;
+pub(super) const PSEUDO: f64 = 1.0;
 
 impl Candidate {
     /// Measures a matrix on a sample.
@@ -38,12 +38,6 @@ impl Candidate {
         let controls = scanner.best(&sample.controls);
         let cut = best_cut(&scores(&sites), &scores(&controls));
         (Self { profile, cut }, sites)
-    }
-
-    /// Counts sites among the sequences of a pool.
-    pub(super) fn hits(&self, pool: &Pool, options: &Options) -> usize {
-        let sites = Scanner::new(&self.profile, options.both_strands).best(pool);
-        sites.iter().filter(|site| site.score >= self.cut.score).count()
     }
 }
 
@@ -85,6 +79,16 @@ pub(super) fn realign(
         return None;
     }
     Some(Profile::from_counts(trim(&counts, FLANK..FLANK + width, options), PSEUDO))
+}
+
+/// Counts the letters of the sites above the cut, without their flanks.
+pub(super) fn count_sites(candidate: &Candidate, sites: &[Site], pool: &Pool) -> Vec<[f64; 4]> {
+    let mut counts = vec![[0.0; 4]; candidate.profile.width() + 2 * FLANK];
+    for (sequence, site) in sites.iter().enumerate().filter(|(_, s)| s.score >= candidate.cut.score)
+    {
+        add_site(&mut counts, site, sequence, pool, 1.0);
+    }
+    counts[FLANK..FLANK + candidate.profile.width()].to_vec()
 }
 
 /// Adds the letters of a site and its flanks to the counts, read on the strand of the motif.
