@@ -1,13 +1,17 @@
 """saers.matches: agreement with Tomtom 5.4.1, its tie rules, and its edges."""
 
 import gzip
+import subprocess
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from saers import schema
-from saers.matches import match_motifs, tomtom, write_tomtom_tsv
-from saers.motif import Motif
+from saers.matches import is_flat, match_motifs, motifs_of, tomtom, write_tomtom_tsv
+from saers.motif import Motif, write_motifs
 
 A, C, G, T = [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]
 FLAT = [0.25] * 4
@@ -16,6 +20,15 @@ LETTERS = {"A": A, "C": C, "G": G, "T": T, "N": FLAT}
 
 def spell(id, word, **fields):
     return Motif(id, "", [LETTERS[letter] for letter in word], **fields)
+
+
+def random_motifs(seed, count, low=1, high=15, prefix="t"):
+    random = np.random.default_rng(seed)
+    widths = random.integers(low, high, count)
+    return [
+        Motif(f"{prefix}{i}", "", random.dirichlet([0.4] * 4, width), 20)
+        for i, width in enumerate(widths)
+    ]
 
 
 def rows(path):
@@ -69,21 +82,259 @@ def test_without_the_bootstrap_only_q_values_differ(
     assert drop_q(rows(tmp_path / "tomtom.tsv")) == drop_q(rows(data / "golden" / recorded))
 
 
-def test_features_come_with_the_matches_of_their_motifs():
-    motifs = pl.DataFrame(
+def naive(query, targets):
+    """Offset, overlap, strand and p-value of each target's better strand, by the definition.
+
+    Matrices with pseudo-counts in; Euclidean distance, uniform background.
+    """
+    strands = [
+        (i, s, m if s == "+" else m[::-1, ::-1]) for i, m in enumerate(targets) for s in "+-"
+    ]
+    columns = np.vstack([matrix for *_, matrix in strands])
+    scores = -np.sqrt(((query[:, None] - columns[None]) ** 2).sum(axis=2))
+    scores -= np.sort(scores, axis=1)[:, [len(columns) // 2 - 1]]
+    low = np.floor(scores.min())
+    scale = np.floor(100 / (scores.max() - low))
+    cells, gap = np.floor((scores - low) * scale + 0.5).astype(int), int(-low * scale)
+    pmfs = [np.bincount(row, minlength=101) / len(columns) for row in cells]
+    found, start, w = {}, 0, len(query)
+    for index, strand, matrix in strands:
+        length = len(matrix)
+        best, log_below = None, 0.0
+        spans = [(d, max(0, -d), min(w, length - d)) for d in range(1 - w, length)]
+        for d, lo, hi in spans:
+            score = sum(cells[i, start + i + d] for i in range(lo, hi)) + gap * (w - hi + lo)
+            best = max(best or (-1,), (score, hi - lo, -d))
+        for _, lo, hi in spans:
+            pmf = np.ones(1)
+            for row in pmfs[lo:hi]:
+                pmf = np.convolve(pmf, row)
+            tail = pmf[max(best[0] - gap * (w - hi + lo), 0) :][::-1].sum()
+            log_below += np.log1p(-min(1.0, tail))
+        row = (np.float32(-np.expm1(2 * log_below)), -best[1], strand, -best[2])
+        found[index] = min(found.get(index, row), row)
+        start += length
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_offsets_strands_and_p_values_are_those_of_the_definition(seed):
+    targets = random_motifs(seed, 12, high=12)
+    [query] = random_motifs(seed + 1, 1, high=9, prefix="q")
+    assume(not is_flat(query))
+    smooth = [(m.matrix * 20 + 0.025) / 20.1 for m in (query, *targets)]
+    expected = naive(smooth[0], smooth[1:])
+    frame = tomtom([query], targets, thresh=1.0)
+    assert len(frame) == 12
+    for row in frame.iter_rows(named=True):
+        p, overlap, strand, offset = expected[int(row["target_id"][1:])]
+        assert row["p_value"] == pytest.approx(float(p), rel=1e-6)
+        assert (row["overlap"], row["orientation"], row["optimal_offset"]) == (
+            -overlap,
+            strand,
+            offset,
+        )
+
+
+PROGRAM_OPTIONS = [
+    ([], {}),
+    (["-norc"], {"reverse_complement": False}),
+    (["-internal"], {"internal": True}),
+    (["-min-overlap", "6"], {"min_overlap": 6}),
+    (["-motif-pseudo", "2"], {"pseudocount": 2.0}),
+    (["-dist", "pearson"], {"dist": "pearson"}),
+    (["-dist", "sandelin"], {"dist": "sandelin"}),
+    (["-dist", "kullback"], {"dist": "kullback"}),
+    (["-dist", "allr"], {"dist": "allr"}),
+    (["-evalue"], {"evalue": True}),
+]
+
+
+@pytest.mark.meme
+@pytest.mark.parametrize("background", [(0.25,) * 4, (0.4, 0.3, 0.2, 0.1)])
+@pytest.mark.parametrize("flags, options", PROGRAM_OPTIONS)
+def test_the_program_itself_prints_the_same(tmp_path, background, flags, options):
+    edges = [
+        spell("w1", "A"),
+        spell("w2", "CG"),
+        spell("n", "TGNNNCA"),
+        spell("rep", "AAAAAAAAA", n_sites=7.9),
+    ]
+    random = random_motifs(3, 4, low=4, high=20, prefix="q")
+    for motif in random:
+        object.__setattr__(motif, "background", background)
+    edges = [Motif(m.id, "", m.matrix, m.n_sites or 30, background) for m in edges]
+    write_motifs([*edges, *random], tmp_path / "q.meme")
+    write_motifs([*random_motifs(4, 55, high=24), spell("one", "G")], tmp_path / "t.meme")
+    command = ["tomtom", "-text", "-verbosity", "1", "-thresh", "1", *flags]
+    printed = subprocess.run(
+        [*command, tmp_path / "q.meme", tmp_path / "t.meme"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (tmp_path / "program.tsv").write_text(printed)
+    frame = tomtom(tmp_path / "q.meme", tmp_path / "t.meme", q="compat", thresh=1.0, **options)
+    write_tomtom_tsv(frame, tmp_path / "own.tsv")
+    assert rows(tmp_path / "own.tsv") == rows(tmp_path / "program.tsv")
+
+
+def test_results_do_not_depend_on_threads_or_on_other_queries():
+    queries = random_motifs(1, 70, low=6, prefix="q")
+    targets = random_motifs(2, 80)
+    one = tomtom(queries, targets, thresh=1.0, threads=1)
+    assert one.equals(tomtom(queries, targets, thresh=1.0, threads=3))
+    alone = tomtom(queries[66:67], targets, thresh=1.0)
+    assert alone.equals(one.filter(query_id="q66"))
+
+
+def test_the_bootstrap_depends_on_the_queries_before():
+    queries = random_motifs(1, 20, low=6, prefix="q")
+    copies = [Motif(f"c{i}", "", queries[19].matrix, n_sites=i + 5) for i in range(60)]
+    targets = [*random_motifs(2, 60), *copies]
+    options = {"thresh": 1.0, "q": "compat"}
+    together = tomtom(queries, targets, **options).filter(query_id="q19")
+    alone = tomtom(queries[19:], targets, **options)
+    assert together.drop("q_value").equals(alone.drop("q_value"))
+    assert not together.equals(alone)
+
+
+def test_queries_may_have_backgrounds_of_their_own():
+    targets = random_motifs(2, 60)
+    backgrounds = [(0.25,) * 4, (0.4, 0.1, 0.1, 0.4), (0.25,) * 4]
+    queries = [
+        Motif(f"q{i}", "", [A, C, G, T, A], 5, background)
+        for i, background in enumerate(backgrounds)
+    ]
+    frame = tomtom(queries, targets, thresh=1.0)
+    p = [frame.filter(query_id=f"q{i}")["p_value"].to_list() for i in range(3)]
+    assert p[0] == p[2] != p[1]
+    stated = tomtom(queries, targets, thresh=1.0, background=backgrounds[1])
+    assert stated.filter(query_id="q0")["p_value"].to_list() == p[1]
+
+
+def test_a_motif_matches_itself_on_either_strand():
+    targets = random_motifs(5, 60, low=8)
+    frame = tomtom([targets[7].reverse_complement()], targets, thresh=1.0)
+    best = frame.row(0, named=True)
+    assert (best["target_id"], best["orientation"], best["optimal_offset"]) == ("t7", "-", 0)
+    assert best["log10_p"] == pytest.approx(np.log10(best["p_value"]))
+    assert best["e_value"] == best["p_value"] * 60
+
+
+def test_what_underflows_single_precision_keeps_its_logarithm():
+    targets = random_motifs(5, 200, low=38, high=40)
+    frame = tomtom(targets[:1], targets, thresh=1.0)
+    best = frame.row(0, named=True)
+    assert best["target_id"] == "t0"
+    assert best["log10_p"] < -50
+    assert np.float32(best["p_value"]) == 0
+
+
+def test_a_target_may_be_one_column_and_a_query_wider_than_all_targets():
+    targets = [spell(f"t{i}", letter) for i, letter in enumerate("ACGT")]
+    frame = tomtom([spell("q", "GATTACA")], targets, thresh=1.0)
+    assert frame["overlap"].to_list() == [1] * 4
+    assert frame["p_value"].is_between(0, 1).all()
+
+
+def test_sites_that_are_not_known_count_as_twenty():
+    targets = random_motifs(2, 30)
+    expected = tomtom([spell("q", "ACGT", n_sites=20)], targets, thresh=1.0)
+    for sites in (None, 0, 0.5, 20.9):
+        assert tomtom([spell("q", "ACGT", n_sites=sites)], targets, thresh=1.0).equals(expected)
+
+
+def test_a_query_wider_than_a_hundred_is_skipped_with_a_warning():
+    wide = Motif("wide", "", [A] * 101)
+    with pytest.warns(UserWarning, match="wider than 100 positions: wide"):
+        frame = tomtom([wide, spell("q", "ACG")], random_motifs(2, 5), thresh=1.0)
+    assert frame["query_id"].unique().to_list() == ["q"]
+    assert len(tomtom([Motif("w100", "", [A] * 100)], [wide], thresh=1.0)) == 1
+
+
+def test_of_an_id_that_occurs_twice_the_first_counts_with_a_warning():
+    with pytest.warns(UserWarning, match="targets left out, their ids occur before: t1"):
+        frame = tomtom([spell("q", "AC")], [spell("t1", "ACC"), spell("t1", "AC")], thresh=1.0)
+    assert frame["target_consensus"].to_list() == ["ACC"]
+    with pytest.warns(UserWarning, match="queries left out, their ids occur before: q"):
+        tomtom([spell("q", "AC"), spell("q", "GG")], [spell("t1", "ACC")], thresh=1.0)
+
+
+def test_a_flat_query_is_matched_with_a_warning():
+    assert is_flat(spell("flat", "NNNN"))
+    assert not is_flat(spell("q", "NNAN"))
+    with pytest.warns(UserWarning, match=r"matches mean nothing: flat"):
+        tomtom([spell("flat", "NNNN")], random_motifs(2, 5))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"dist": "person"}, "dist must be one of .* did you mean 'pearson'"),
+        ({"q": "storey"}, "q must be one of independent, compat"),
+        ({"min_overlap": 0}, "min_overlap must lie in 1..100, got 0"),
+        ({"thresh": 10}, "thresh must lie in 0..1, got 10"),
+        ({"pseudocount": -1.0}, "pseudocount must be finite and at least 0, got -1"),
+        ({"threads": 0}, "threads must be positive"),
+        ({"dist": "kullback", "pseudocount": 0.0}, "scores of query q are not finite"),
+        ({"dist": "allr"}, "scores of query q are not finite"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        tomtom([spell("q", "ACG")], [spell("t", "AC")], **options)
+
+
+def test_no_targets_is_an_error_and_no_queries_an_empty_table():
+    with pytest.raises(ValueError, match="targets must hold at least one motif"):
+        tomtom([spell("q", "ACG")], [])
+    empty = tomtom([], [spell("t", "AC")])
+    assert empty.schema == schema.MATCHES
+    assert empty.is_empty()
+
+
+def test_the_table_in_tomtom_s_layout_is_read_by_the_usual_parsers(tmp_path):
+    frame = tomtom([spell("q", "ACGT")], random_motifs(2, 60), thresh=1.0)
+    write_tomtom_tsv(frame, tmp_path / "tomtom.tsv")
+    read = pl.read_csv(tmp_path / "tomtom.tsv", separator="\t", comment_prefix="#")
+    assert read.columns[0] == "Query_ID"
+    assert read.drop_nulls()["Target_ID"].to_list() == frame["target_id"].to_list()
+    assert (tmp_path / "tomtom.tsv").read_text().splitlines()[-4] == ""
+
+
+def motifs_frame(*motifs):
+    return pl.DataFrame(
         {
-            "motif_id": ["1_n5.1", "2_n3.1"],
-            "feature": [5, 3],
-            "index": [1, 1],
-            "width": [4, 4],
-            "n_sites": [20, 20],
-            "log10_evalue": [-3.0, -2.0],
-            "engine": ["meme", "meme"],
-            "consensus": ["ACGT", "GATT"],
-            "pfm": [[A, C, G, T], [G, A, T, T]],
+            "motif_id": [id for id, _, _ in motifs],
+            "feature": [feature for _, feature, _ in motifs],
+            "index": [1 for _ in motifs],
+            "width": [len(rows) for *_, rows in motifs],
+            "n_sites": [20 for _ in motifs],
+            "log10_evalue": [-3.0 for _ in motifs],
+            "engine": ["meme" for _ in motifs],
+            "consensus": ["" for _ in motifs],
+            "pfm": [[[float(x) for x in row] for row in rows] for *_, rows in motifs],
         }
     )
+
+
+def test_features_come_with_the_matches_of_their_motifs():
+    motifs = motifs_frame(("1_n5.1", 5, [A, C, G, T]), ("2_n3.1", 3, [G, A, T, T]))
     known = [spell("t1", "ACGTT"), spell("t2", "CGATTC")]
     found = match_motifs(motifs, known, thresh=1.0)
     assert found.schema == schema.MATCHES
     assert found.group_by("query_id", maintain_order=True).first()["feature"].to_list() == [5, 3]
+    assert found.drop("feature").equals(
+        tomtom(motifs_of(motifs), known, thresh=1.0).drop("feature")
+    )
+
+
+def test_flat_motifs_of_features_are_left_out_with_a_warning():
+    motifs = motifs_frame(("flat", 1, [FLAT, FLAT]), ("1_n5.1", 5, [A, C, G, T]))
+    with pytest.warns(UserWarning, match="not matched, without information: flat"):
+        found = match_motifs(motifs, [spell("t1", "ACGTT")], thresh=1.0)
+    assert found["query_id"].to_list() == ["1_n5.1"]
+    with pytest.warns(UserWarning, match="not matched"):
+        assert match_motifs(motifs[:1], [spell("t1", "ACGTT")]).is_empty()

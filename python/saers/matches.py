@@ -57,7 +57,8 @@ def tomtom(
     Parameters
     ----------
     queries, targets
-        Motifs, or a file of them. Queries wider than 100 are skipped with a warning.
+        Motifs, or a file of them. Left out with a warning: motifs whose id occurs before, and
+        queries wider than 100.
     dist
         Score of two columns: ``ed``, ``pearson``, ``sandelin``, ``kullback`` or ``allr``.
     min_overlap
@@ -87,7 +88,7 @@ def tomtom(
     -------
     polars.DataFrame
         Columns of :data:`saers.schema.MATCHES`, queries in their order, best matches first.
-        ``feature`` is null. Of targets that share an id the best is kept.
+        ``feature`` is null.
 
     Examples
     --------
@@ -101,8 +102,8 @@ def tomtom(
     checks.in_range("min_overlap", min_overlap, 1, MAX_QUERY_WIDTH)
     if not evalue:
         checks.in_range("thresh", thresh, 0, 1)
-    kept = _comparable(_load(queries))
-    known = _load(targets)
+    kept = _comparable(_load(queries, "queries"))
+    known = _load(targets, "targets")
     columns = _core.tomtom(
         [motif.parts() for motif in kept],
         [motif.parts() for motif in known],
@@ -245,9 +246,14 @@ def _tsv_row(row: tuple[Any, ...]) -> list[str]:
     return [query, target, str(offset), *numbers, str(overlap), *rest]
 
 
-def _load(motifs: Motifs) -> list[Motif]:
-    """Read motifs from a file, or take them as they are."""
-    return read_motifs(motifs) if isinstance(motifs, str | Path) else list(motifs)
+def _load(motifs: Motifs, role: str) -> list[Motif]:
+    """Read motifs from a file, or take them as they are; the first of an id counts."""
+    listed = read_motifs(motifs) if isinstance(motifs, str | Path) else list(motifs)
+    first: dict[str, Motif] = {}
+    repeated = [motif.id for motif in listed if first.setdefault(motif.id, motif) is not motif]
+    if repeated:
+        warnings.warn(f"{role} left out, their ids occur before: {_some(repeated)}", stacklevel=3)
+    return list(first.values())
 
 
 def _comparable(queries: list[Motif]) -> list[Motif]:

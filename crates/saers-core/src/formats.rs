@@ -143,3 +143,72 @@ fn detect(text: &Text) -> Result<Format> {
          HOCOMOCO or HOMER",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{meme_text, parse};
+    use crate::motif::{Counts, Motif, UNIFORM};
+    use proptest::prelude::*;
+
+    /// Lines that some format gives a meaning, in any order.
+    fn fragments() -> impl Strategy<Value = String> {
+        let line = prop::sample::select(vec![
+            "MEME version 4",
+            "ALPHABET= ACGT",
+            "Background letter frequencies",
+            "MOTIF a b",
+            "A 0.25 C 0.25 G 0.25 T 0.25",
+            "letter-probability matrix: w= 1",
+            "1 0 0 0",
+            "0 0 1",
+            ">m name",
+            "A [ 1 2 ]",
+            "C [ 1 2 ]",
+            "G [ 1 ]",
+            "T [ 0 0 ]",
+            "AC M1",
+            "P0 A C G T",
+            "01 1 2 3 4",
+            "//",
+            "XX",
+            "",
+            "-1 nan inf 1e400",
+            "w= E= nsites=",
+            "MOTIF",
+            ">",
+            "é",
+        ]);
+        prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in fragments()) {
+            if let Ok(motifs) = parse(&text, "fuzz".as_ref()) {
+                prop_assert!(!motifs.is_empty());
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_is_an_error_or_a_motif(text in "\\PC{0,80}") {
+            let _ = parse(&text, "fuzz".as_ref());
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(rows in prop::collection::vec(prop::array::uniform4(1.0..9.0_f64), 1..9)) {
+            let motif = Motif {
+                id: "m".into(),
+                name: "n".into(),
+                frequencies: Counts::new(rows).unwrap().to_frequencies(),
+                n_sites: Some(12.0),
+                background: UNIFORM,
+                log10_evalue: None,
+            };
+            let again = parse(&meme_text(std::slice::from_ref(&motif)), "again".as_ref()).unwrap().remove(0);
+            for (ours, theirs) in again.frequencies.rows().iter().zip(motif.frequencies.rows()) {
+                prop_assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-9));
+            }
+            prop_assert_eq!((again.id, again.name, again.n_sites), (motif.id, motif.name, motif.n_sites));
+        }
+    }
+}

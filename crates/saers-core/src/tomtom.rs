@@ -13,8 +13,6 @@ mod qvalue;
 mod random;
 mod scaled;
 
-use std::collections::HashSet;
-
 use rayon::prelude::*;
 
 use crate::motif::{Motif, Row};
@@ -133,11 +131,11 @@ struct Entry {
 
 /// Compares every query with every target, best matches first within a query.
 ///
-/// Of targets with one id only the best match is reported.
+/// Of each target the better strand is reported.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for no targets, a query wider than [`MAX_QUERY_WIDTH`], a
-/// pseudo-count that is not positive, or scores that are not finite.
+/// negative pseudo-count, or scores that are not finite.
 ///
 /// ```
 /// use saers_core::motif::{Frequencies, Motif, UNIFORM};
@@ -167,9 +165,11 @@ fn check(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<()> 
     if targets.is_empty() {
         return Err(Error::invalid("targets must hold at least one motif, got none"));
     }
-    if !(options.pseudocount.is_finite() && options.pseudocount > 0.0) {
+    if !(options.pseudocount.is_finite() && options.pseudocount >= 0.0) {
         let got = options.pseudocount;
-        return Err(Error::invalid(format!("pseudocount must be positive, got {got}")));
+        return Err(Error::invalid(format!(
+            "pseudocount must be finite and at least 0, got {got}"
+        )));
     }
     if options.min_overlap == 0 {
         return Err(Error::invalid("min_overlap must be positive, got 0"));
@@ -206,7 +206,12 @@ fn compare_chunks(queries: &[Motif], targets: &[Motif], options: &Options) -> Re
                 QValues::Independent => qvalue::pi0(&p_values),
             };
             let q_values = qvalue::q_values(&p_values, pi0);
-            let report = Report { query: first + offset, targets, columns: &columns, options };
+            let report = Report {
+                query: first + offset,
+                targets: targets.len(),
+                columns: &columns,
+                options,
+            };
             matches.extend(report.matches(ranking, &q_values));
         }
         prepared = Some(columns);
@@ -268,24 +273,24 @@ fn rank(query: &Motif, targets: &[Motif], columns: &Columns, options: &Options) 
 /// What is needed to word the matches of one query.
 struct Report<'a> {
     query: usize,
-    targets: &'a [Motif],
+    targets: usize,
     columns: &'a Columns,
     options: &'a Options,
 }
 
 impl Report<'_> {
-    /// Keeps the best strand of every target id down to the threshold.
+    /// Keeps the best strand of every target down to the threshold.
     fn matches(&self, ranking: Ranking, q_values: &[f64]) -> Vec<Match> {
-        let mut seen = HashSet::new();
+        let mut seen = vec![false; self.targets];
         let kept = ranking.entries.iter().zip(q_values).map_while(|(entry, &q_value)| {
-            let e_value = entry.p_value * self.targets.len() as f64;
+            let e_value = entry.p_value * self.targets as f64;
             let value = match self.options.criterion {
                 Criterion::QValue => q_value,
                 Criterion::EValue => e_value,
             };
             (value <= self.options.threshold).then_some((entry, e_value, q_value))
         });
-        kept.filter(|(entry, ..)| seen.insert(&self.targets[entry.target].id))
+        kept.filter(|(entry, ..)| !std::mem::replace(&mut seen[entry.target], true))
             .map(|(entry, e_value, q_value)| Match {
                 query: self.query,
                 target: entry.target,

@@ -8,16 +8,18 @@ use crate::motif::{Counts, Motif, Row};
 ///
 /// Four bare lines of four numbers could be either; they are positions if those sum alike.
 pub(super) fn looks_like(body: &[&str]) -> bool {
-    if body.len() < 4 {
-        return false;
-    }
-    let lettered = |line: &str| line.trim().starts_with(|c: char| c.is_ascii_alphabetic());
-    if lettered(body[0]) || body[0].contains('[') {
+    let lettered = |line: &&str| {
+        line.trim().starts_with(|c: char| c.is_ascii_alphabetic()) || line.contains('[')
+    };
+    if body.first().is_some_and(lettered) {
         return true;
+    }
+    if body.len() != 4 {
+        return false;
     }
     let rows: Vec<Vec<f64>> =
         body[..4].iter().map(|line| values(line).unwrap_or_default()).collect();
-    body.len() == 4 && (rows[0].len() != 4 || !sum_alike(&rows))
+    rows[0].len() != 4 || !sum_alike(&rows)
 }
 
 fn sum_alike(rows: &[Vec<f64>]) -> bool {
@@ -44,9 +46,9 @@ pub(super) fn parse(text: &Text) -> Result<Vec<Motif>> {
         };
         let mut letters = Vec::with_capacity(4);
         for letter in "ACGT".chars() {
-            let line = lines.next().ok_or_else(|| {
-                text.error(header, format!("the matrix ends before its line for {letter}"))
-            })?;
+            let line = lines.next().filter(|&line| !text.lines[line].starts_with('>'));
+            let message = || format!("the matrix ends before its line for {letter}");
+            let line = line.ok_or_else(|| text.error(header, message()))?;
             letters.push(read_letter(text, line, letter, letters.first())?);
         }
         let rows: Vec<Row> = (0..letters[0].len())

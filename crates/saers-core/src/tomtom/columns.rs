@@ -162,3 +162,58 @@ pub(super) fn consensus(motif: &Frequencies) -> String {
     };
     motif.rows().iter().map(letter).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Columns, consensus, smoothed};
+    use crate::motif::{Frequencies, Motif, Row, UNIFORM};
+    use crate::tomtom::{Distance, Options};
+
+    fn motif(rows: &[Row], n_sites: f64) -> Motif {
+        Motif {
+            id: "m".into(),
+            name: String::new(),
+            frequencies: Frequencies::new(rows.to_vec()).unwrap(),
+            n_sites: Some(n_sites),
+            background: UNIFORM,
+            log10_evalue: None,
+        }
+    }
+
+    #[test]
+    fn equal_columns_are_merged_and_counted_on_both_strands() {
+        let (a, t) = ([1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]);
+        let columns = Columns::prepare(&[motif(&[a, a, t], 20.0)], &UNIFORM, &Options::default());
+        assert_eq!(columns.counts(), [3, 3]);
+        assert_eq!(columns.total(), 6);
+        let of: Vec<&[u32]> = columns.strands().iter().map(|s| columns.of(s)).collect();
+        assert_eq!(of, [[0, 0, 1], [0, 1, 1]]);
+    }
+
+    #[test]
+    fn sites_keep_columns_apart_only_where_scores_depend_on_them() {
+        let flat = [UNIFORM];
+        let targets = [motif(&flat, 20.0), motif(&flat, 30.0)];
+        let distinct = |distance| {
+            let options = Options { distance, ..Options::default() };
+            Columns::prepare(&targets, &UNIFORM, &options).counts().len()
+        };
+        assert_eq!((distinct(Distance::Euclidean), distinct(Distance::Allr)), (1, 2));
+    }
+
+    #[test]
+    fn a_background_becomes_equal_on_both_strands_and_positive() {
+        let [a, c, g, t] = smoothed(&[0.6, 0.4, 0.0, 0.0], 2);
+        assert_eq!((a, c), (t, g));
+        assert!(c > 0.0 && (a + c + g + t - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn of_equal_letters_rounding_to_single_precision_decides() {
+        let spell =
+            |p: f64| consensus(&Frequencies::new(vec![[0.0, p, 1.0 - 2.0 * p, p]]).unwrap());
+        let (up, down) = (0.4, 0.35);
+        assert!(f64::from(up as f32) > up && f64::from(down as f32) < down);
+        assert_eq!((spell(up), spell(down)), ("C".to_owned(), "T".to_owned()));
+    }
+}

@@ -116,3 +116,60 @@ pub(super) fn q_values(sorted: &[f64], pi0: f64) -> Vec<f64> {
     }
     q_values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Bootstrap, pi0, q_values};
+    use proptest::prelude::*;
+
+    fn p_values() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec(0.0..=1.0_f64, 101..400).prop_map(|mut values| {
+            values.sort_by(f64::total_cmp);
+            values
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn q_values_rise_with_p_values_and_never_exceed_one(sorted in p_values()) {
+            let q = q_values(&sorted, pi0(&sorted));
+            prop_assert!(q.windows(2).all(|pair| pair[0] <= pair[1]));
+            prop_assert!(q.iter().all(|q| (0.0..=1.0).contains(q)));
+        }
+
+        #[test]
+        fn a_share_of_one_gives_benjamini_and_hochberg(sorted in p_values()) {
+            let n = sorted.len() as f64;
+            let naive = |i: usize| {
+                let later = sorted[i..].iter().enumerate();
+                later.map(|(k, p)| p * n / (i + k + 1) as f64).fold(1.0, f64::min)
+            };
+            let q = q_values(&sorted, 1.0);
+            prop_assert!((0..q.len()).all(|i| (q[i] - naive(i)).abs() < 1e-12));
+        }
+    }
+
+    #[test]
+    fn few_p_values_are_all_taken_for_nulls() {
+        assert_eq!(pi0(&[0.0; 100]), 1.0);
+        assert_eq!(Bootstrap::new().pi0(&[0.0; 100]), 1.0);
+    }
+
+    #[test]
+    fn the_limit_lies_near_the_bootstrap_where_half_are_nulls() {
+        let nulls = (0..600).map(|i| (f64::from(i) + 0.5) / 600.0);
+        let mut sorted: Vec<f64> = (0..600).map(|i| f64::from(i) * 1e-6).chain(nulls).collect();
+        sorted.sort_by(f64::total_cmp);
+        assert!((pi0(&sorted) - 0.5).abs() < 0.02);
+        assert!((Bootstrap::new().pi0(&sorted) - 0.5).abs() < 0.02);
+    }
+
+    #[test]
+    fn the_bootstrap_runs_on_and_the_limit_does_not() {
+        let sorted: Vec<f64> = (0..500).map(|i| (f64::from(i) / 500.0).powi(2)).collect();
+        let mut bootstrap = Bootstrap::new();
+        let first: Vec<f64> = (0..20).map(|_| bootstrap.pi0(&sorted)).collect();
+        assert!(first.iter().any(|share| *share != first[0]));
+        assert_eq!(pi0(&sorted), pi0(&sorted));
+    }
+}

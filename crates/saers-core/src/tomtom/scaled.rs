@@ -158,3 +158,42 @@ fn nth(
     }
     last
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{extremes, nth};
+    use proptest::prelude::*;
+
+    /// What `nth` finds, by writing every value out as often as it counts.
+    fn written_out(values: &[(f64, u32)], rank: usize) -> f64 {
+        let mut all: Vec<f64> =
+            values.iter().flat_map(|&(value, count)| vec![value; count as usize]).collect();
+        all.sort_by(f64::total_cmp);
+        all[rank]
+    }
+
+    proptest! {
+        #[test]
+        fn a_weighted_rank_equals_the_one_of_the_values_written_out(
+            values in prop::collection::vec((-3.0..3.0_f64, 1..4_u32), 1..40),
+            position in 0.0..1.0_f64,
+            buckets in 1..50_usize,
+        ) {
+            let (row, counts): (Vec<f64>, Vec<u32>) = values.iter().copied().unzip();
+            let total: u32 = counts.iter().sum();
+            let rank = (position * f64::from(total)) as usize;
+            let bucket = |value: f64| ((value + 3.0) / 6.0 * buckets as f64) as usize;
+            let mut weights = vec![0; buckets + 1];
+            values.iter().for_each(|&(v, count)| weights[bucket(v)] += count as usize);
+            let found = nth(&row, &counts, &weights, bucket, rank);
+            prop_assert_eq!(found, written_out(&values, rank));
+        }
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_have_no_extremes() {
+        assert_eq!(extremes(&[1.0, -2.0]), Some((-2.0, 1.0)));
+        assert_eq!(extremes(&[1.0, f64::NAN]), None);
+        assert_eq!(extremes(&[1.0, f64::NEG_INFINITY]), None);
+    }
+}
