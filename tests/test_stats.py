@@ -10,6 +10,7 @@ import saers
 from saers import schema
 from saers import tiles as tiles_module
 from saers.layer import ActivationBlock, LayerInfo
+from saers.stats import stream_stats
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 ACTIVATIONS = npst.arrays(
@@ -156,3 +157,55 @@ def test_no_windows_give_a_row_of_nan_a_channel():
     found = saers.channel_stats(np.zeros((0, 10, 3)))
     assert found.height == 3
     assert found["mean"].is_nan().all()
+
+
+class Source:
+    """Random activations of five windows, one of them masked throughout."""
+
+    def __init__(self):
+        rng = np.random.default_rng(5)
+        self.layer, self.n_positions = LayerInfo("conv", 3, 1, 0, 0), 20
+        self.windows = pl.DataFrame({"window": range(5)})
+        self.values = rng.normal(size=(5, 20, 3)).astype(np.float32)
+        self.mask = rng.random((5, 20)) > 0.3
+        self.mask[2] = False
+
+    def blocks(self, *, windows=None):
+        chosen = np.arange(5) if windows is None else np.asarray(windows)
+        for part in np.array_split(chosen, 2):
+            yield ActivationBlock(part, self.values[part], self.mask[part])
+
+
+def test_a_source_is_streamed_over_the_usable_positions_of_chosen_windows():
+    source = Source()
+    chosen = [4, 2, 0]
+    expected = plain(source.values[chosen][source.mask[chosen]])
+    assert_close(stream_stats(source, chosen, threads=2), expected)
+    assert_close(stream_stats(source), plain(source.values[source.mask]))
+    assert saers.channel_stats(source).equals(stream_stats(source))
+
+
+def test_a_source_tells_where_its_bad_value_is():
+    source = Source()
+    source.values[3, 7, 1], source.mask[3, 7] = np.nan, True
+    with pytest.raises(ValueError, match="NaN at window 3, position 7, channel 1"):
+        stream_stats(source)
+
+
+def test_a_source_without_usable_positions_is_refused():
+    with pytest.raises(ValueError, match="layer conv: all positions are masked"):
+        stream_stats(Source(), [2])
+
+
+def test_progress_is_told_of_every_window():
+    told = []
+
+    class Steps:
+        def start(self, description, total):
+            told.append(total)
+
+        def advance(self, steps=1):
+            told.append(steps)
+
+    stream_stats(Source(), [0, 1, 3], progress=Steps())
+    assert told[0] == sum(told[1:]) == 3

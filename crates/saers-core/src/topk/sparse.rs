@@ -268,25 +268,16 @@ impl TopSeqlets {
             if activation <= 0.0 {
                 continue;
             }
-            let position = (entry / k) as u32;
-            let place = || format!("window {window}, position {position}");
-            let known = index.try_into().ok().filter(|&f| (f as usize) < self.features.len());
-            let feature = known.ok_or_else(|| {
-                let count = self.features.len();
-                Error::invalid(format!("{}: index {index} names none of {count} features", place()))
-            })?;
-            if !activation.is_finite() {
-                let message = format!("{}, feature {feature}: activation is {activation}", place());
-                return Err(Error::invalid(message));
-            }
+            let seqlet = Seqlet { window, position: (entry / k) as u32, activation };
+            let feature = self.feature(index, &seqlet)?;
             // What stands behind the bar can neither enter nor keep out what stands before it.
-            let seqlet = Seqlet { window, position, activation };
             let bar = self.features[feature as usize].bar;
             if bar.is_none_or(|bar| seqlet.order(&bar).is_lt()) {
-                candidates.push(keyed(feature, activation, position));
+                candidates.push(keyed(feature, activation, seqlet.position));
             }
         }
         candidates.par_sort_unstable();
+        let groups = candidates.chunk_by(|a, b| feature_of(a) == feature_of(b));
         let of_feature = |group: &[Keyed]| {
             let feature = feature_of(&group[0]) as u32;
             let picks = greedy(group.iter().map(pick_of), self.per_window, self.min_distance);
@@ -295,10 +286,26 @@ impl TopSeqlets {
             };
             picks.into_iter().map(seqlet).collect::<Vec<_>>()
         };
-        Ok(candidates
-            .chunk_by(|a, b| feature_of(a) == feature_of(b))
-            .flat_map(of_feature)
-            .collect())
+        Ok(groups.flat_map(of_feature).collect())
+    }
+
+    /// Checks one active entry and returns its feature.
+    fn feature<I>(&self, index: I, seqlet: &Seqlet) -> Result<u32>
+    where
+        I: Copy + TryInto<u32> + std::fmt::Display,
+    {
+        let Seqlet { window, position, activation } = seqlet;
+        let count = self.features.len();
+        match index.try_into() {
+            Ok(feature) if (feature as usize) < count && activation.is_finite() => Ok(feature),
+            Ok(feature) if (feature as usize) < count => Err(Error::invalid(format!(
+                "window {window}, position {position}, feature {feature}: \
+                 activation is {activation}"
+            ))),
+            _ => Err(Error::invalid(format!(
+                "window {window}, position {position}: index {index} names none of {count} features"
+            ))),
+        }
     }
 
     /// Adds what another accumulator has seen of other windows.
