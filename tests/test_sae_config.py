@@ -53,6 +53,10 @@ def test_resolving_twice_changes_nothing():
     assert resolved.resolve(64) == resolved
 
 
+def test_whole_numbers_serve_as_numbers():
+    assert TrainConfig(clip=1, learning_rate=1).clip == 1
+
+
 def test_settings_survive_json():
     config = TrainConfig(k=None, n_latents=12, clip=None)
     assert TrainConfig(**json.loads(json.dumps(config.as_dict()))) == config
@@ -80,6 +84,12 @@ def test_every_setting_is_explained():
         ({"warmup": -1}, "warmup must be at least 0"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"buffer_tokens": 100}, "buffer_tokens must be at least batch_size"),
+        ({"k": "30"}, "k must be a whole number, got '30'"),
+        ({"steps": 1e3}, "steps must be a whole number, got 1000.0"),
+        ({"steps": True}, "steps must be a whole number, got True"),
+        ({"clip": "1"}, "clip must be a number, got '1'"),
+        ({"tied_init": 1}, "tied_init must be true or false, got 1"),
+        ({"normalize": None}, "normalize must be a word, got None"),
         ({"layer_norm": True}, "aux_coefficient must be 0 with layer_norm"),
     ],
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from saers.sae.sources import Rows, Tokens, take
 
 _SHUFFLE = 3  # a stream of random numbers of its own
-_LOOK_SIZE = 1_048_576  # positions from which the normaliser is estimated
+_LOOK_SIZE = 262_144  # positions from which the map of the input is estimated
 
 
 class Place(NamedTuple):

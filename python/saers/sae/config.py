@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from saers import checks
 
@@ -13,6 +13,23 @@ ARCHITECTURES = ("topk",)
 NORMALIZERS = ("center_rms", "channel_max", "zscore", "none")
 LOSSES = ("fvu", "mse")
 PRESETS = ("sae-borzoi",)
+
+_AT_LEAST_ONE = (
+    "expansion",
+    "n_latents",
+    "k",
+    "steps",
+    "batch_size",
+    "dead_window",
+    "buffer_windows",
+    "log_every",
+    "checkpoint_every",
+)
+_TYPES: dict[object, tuple[type | tuple[type, ...], str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,24 +123,19 @@ class TrainConfig:
     """Steps between two checkpoints, when there is a place for them."""
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_type(field.name, field.type, getattr(self, field.name))
         checks.one_of("architecture", self.architecture, ARCHITECTURES)
         checks.one_of("normalize", self.normalize, NORMALIZERS)
         checks.one_of("loss", self.loss, LOSSES)
-        for name in ("expansion", "steps", "batch_size", "buffer_tokens", "buffer_windows"):
+        for name in _AT_LEAST_ONE:
             _at_least(name, getattr(self, name), 1)
-        for name in ("log_every", "checkpoint_every"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("n_latents", "k", "dead_window"):
-            if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "aux_coefficient"):
+        for name in ("seed", "aux_coefficient", "warmup"):
             _at_least(name, getattr(self, name), 0)
-        if self.warmup is not None:
-            _at_least("warmup", self.warmup, 0)
         checks.in_range("decay_fraction", self.decay_fraction, 0, 1)
         for name in ("learning_rate", "clip", "adam_epsilon"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be above 0, got {value}")
         if self.layer_norm and self.aux_coefficient:
             raise ValueError(
@@ -234,6 +246,16 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-def _at_least(name: str, value: float, low: float) -> None:
-    if value < low:
+def _at_least(name: str, value: float | None, low: float) -> None:
+    if value is not None and not value >= low:
         raise ValueError(f"{name} must be at least {low}, got {value}")
+
+
+def _check_type(name: str, kind: object, value: object) -> None:
+    """Refuse what a recipe may hold by mistake, such as ``k = "30"``."""
+    kinds = get_args(kind) or (kind,)
+    if value is None and type(None) in kinds:
+        return
+    allowed, what = _TYPES.get(kinds[0], (str, "a word"))
+    if not isinstance(value, allowed) or (isinstance(value, bool) and allowed is not bool):
+        raise ValueError(f"{name} must be {what}, got {value!r}")

@@ -118,8 +118,9 @@ class SAE(nn.Module):
             return Entered(x, None, None)
         scaled = x / self.scale
         mean = scaled.mean(dim=1, keepdim=True)
-        deviation = scaled.std(dim=1, keepdim=True) + LAYER_NORM_EPSILON
-        return Entered((scaled - mean) / deviation, mean, deviation)
+        centred = scaled - mean
+        deviation = centred.std(dim=1, keepdim=True)
+        return Entered(centred / (deviation + LAYER_NORM_EPSILON), mean, deviation)
 
     def leave(self, decoded: Tensor, entered: Entered) -> Tensor:
         """Undo :meth:`enter` on what ``decode`` gave."""

@@ -4,6 +4,7 @@ A pool is a function of the seed, the epoch and its number alone, so that a run 
 finds its place again without having stored what it had read.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -154,11 +156,16 @@ class WindowTokens:
         """Tell the windows and their shape."""
         return {
             "kind": "windows",
-            "windows": len(self._windows),
+            "layer": self._source.layer.name,
+            "windows": self._digest(),
             "positions": self._source.n_positions,
             "channels": self.channels,
             "buffer": [self._config.buffer_tokens, self._config.buffer_windows],
         }
+
+    def _digest(self) -> str:
+        chosen = self._source.windows.filter(pl.col("window").is_in(self._windows.tolist()))
+        return hashlib.sha256(chosen.write_csv().encode()).hexdigest()
 
     def _read(self, group: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.float32]:
         room = len(group) * min(self._quota, self._source.n_positions)

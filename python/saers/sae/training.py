@@ -62,8 +62,8 @@ def train_sae(
     config
         Settings.
     device
-        Where to compute; by default a GPU where there is one. On a CPU torch's number of
-        threads holds (``torch.set_num_threads``).
+        Where to compute; by default (or "auto") a GPU where there is one. On a CPU torch's number
+        of threads holds (``torch.set_num_threads``).
     stats
         Channel statistics (`schema.STATS`) for the map of the input; by default they are
         measured on the first buffer.
@@ -282,7 +282,7 @@ def _held_out(source: Source, validation: Source | None) -> tuple[str, Source | 
 
 
 def _device(name: str | torch.device | None) -> torch.device:
-    if name is None:
+    if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
 
