@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import saers
-from saers.genome import Genome, alias, regions_frame
+from saers.genome import Genome, alias, read_fasta, regions_frame
 
 
 @pytest.fixture
@@ -264,3 +264,19 @@ def test_jaspar_sites_equal_their_slices_on_their_strand(data, tmp_path):
             assert genome.slice([(chrom, int(start) - 1, int(end), strand)]) == [letters.upper()]
             checked += 1
     assert checked == 101
+
+
+def test_a_fasta_of_seqlets_may_repeat_names_and_is_read_in_order(tmp_path):
+    path = tmp_path / "s.fa"
+    path.write_text(">chr1:0-4\nACGT\n>chr1:0-4\nAC\nGTT\n")
+    assert read_fasta(path) == ["ACGT", "ACGTT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("ACGT\n", "line 1"), ("", "no sequences"), (">a\n", "no seq")]
+)
+def test_a_broken_fasta_of_seqlets_is_named(tmp_path, text, message):
+    path = tmp_path / "s.fa"
+    path.write_text(text)
+    with pytest.raises(saers.FormatError, match=message):
+        read_fasta(path)

@@ -276,3 +276,36 @@ def _path_of(source: GenomeLike) -> Path:
         return source.path
     path = source if isinstance(source, str | Path) else source.filename
     return checks.existing_file(path, what="genome")
+
+
+def read_fasta(path: str | Path) -> list[str]:
+    r"""Read the sequences of a FASTA file in order; names may repeat, unlike in a genome.
+
+    Raises
+    ------
+    FormatError
+        If the file does not begin with a header, or holds no sequence.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "seqlets.fa"
+    >>> _ = path.write_text(">a\nAC\nGT\n>a\nTT\n")
+    >>> read_fasta(path)
+    ['ACGT', 'TT']
+    """
+    found = checks.existing_file(path, what="FASTA")
+    records: list[list[str]] = []
+    with found.open() as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.startswith(">"):
+                records.append([])
+            elif records:
+                records[-1].append(line.strip())
+            elif line.strip():
+                raise _core.FormatError(
+                    f"{found}: line {number}: no '>' header before {line.strip()!r}"
+                )
+    sequences = ["".join(record) for record in records]
+    if not any(sequences):
+        raise _core.FormatError(f"{found}: no sequences")
+    return sequences

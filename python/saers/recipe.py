@@ -22,7 +22,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """What all sections share: no unknown keys, nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelSection(Section):
@@ -83,9 +83,9 @@ class CaptureSection(Section):
     used."""
     device: str = "auto"
     """"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" …"""
-    activations: list[str] = []
-    """Activation files that others wrote (SAE-Borzoi's layout or our own), instead of a
-    model."""
+    activations: str = ""
+    """Activations that others wrote, instead of a model: an HDF5 file of saers, or a folder
+    with SAE-Borzoi's ``activations_*.h5`` and ``train_seqs.bed``."""
 
 
 class EncodeSection(Section):
@@ -160,8 +160,8 @@ class AnnotateSection(Section):
     """RepeatMasker's rmsk.txt or .out."""
     repeat_level: Literal["class", "family", "name"] = "class"
     """By which column repeats are grouped."""
-    n_controls: Positive = 100
-    """Shuffled placements per feature."""
+    n_controls: Natural = 0
+    """Shuffled placements per feature; 0 computes the outcome of infinitely many."""
 
 
 class EmbedSection(Section):
@@ -281,15 +281,22 @@ def _explain(error: ValidationError) -> str:
 
 
 def _keys_of(place: tuple[str, ...]) -> list[str]:
-    if not place:
-        return list(Recipe.model_fields)
-    annotation = Recipe.model_fields[place[0]].annotation
-    return [
-        key
-        for part in (annotation, *get_args(annotation))
-        if isinstance(part, type) and issubclass(part, Section)
-        for key in part.model_fields
-    ]
+    return list(section_type(place[0]).model_fields if place else Recipe.model_fields)
+
+
+def section_type(name: str) -> type[Section]:
+    """Return the class of a section.
+
+    Examples
+    --------
+    >>> section_type("model").__name__
+    'ModelSection'
+    """
+    annotation = Recipe.model_fields[name].annotation
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, Section):
+            return part
+    raise ValueError(f"{name} is no section of a recipe")
 
 
 def _with_absolute_paths(recipe: Recipe, base: Path) -> Recipe:
@@ -300,13 +307,13 @@ def _with_absolute_paths(recipe: Recipe, base: Path) -> Recipe:
     for section, keys in {
         "genome": ("fasta", "blacklist"),
         "windows": ("bed",),
+        "capture": ("activations",),
         "annotate": ("repeatmasker",),
         "model": ("weights",),
     }.items():
         if values[section] is not None:
             values[section].update({key: absolute(values[section][key]) for key in keys})
     values["annotate"]["bed"] = {k: absolute(v) for k, v in values["annotate"]["bed"].items()}
-    values["capture"]["activations"] = [absolute(v) for v in values["capture"]["activations"]]
     # A database is a file where one lies at that path, else the name of a release.
     values["match"]["databases"] = [
         absolute(v) if (base / v).is_file() else v for v in values["match"]["databases"]

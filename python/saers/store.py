@@ -29,6 +29,7 @@ LAYOUT: dict[str, str] = {
     "windows": "windows.parquet",
     "layer": "layer.json",
     "activations": "activations/activations.h5",
+    "activations_part": "activations/activations.h5.part",
     "stats": "stats.parquet",
     "sae": "sae/",
     "train_state": "train_state/",

@@ -1,0 +1,35 @@
+"""``saers stats``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saers.cli.console import Force, Json, is_run, run_stage, write_result
+
+
+def stats(
+    target: Annotated[Path, typer.Argument(help="HDF5 file, recipe or run directory.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset; default: the first one.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
+    force: Annotated[bool, Force] = False,
+    as_json: Annotated[bool, Json] = False,
+) -> None:
+    """Measure each channel: maximum, minimum, mean, standard deviation, nonzero values.
+
+    Examples:
+
+      saers stats activations.h5 -o stats.parquet
+
+      saers stats RUN
+    """
+    if is_run(target):
+        run_stage("stats", target, out, force=force, as_json=as_json)
+        return
+    from saers.stats import channel_stats
+
+    frame = channel_stats(target, dataset=dataset, threads=threads)
+    write_result(frame, out or Path("stats.parquet"), what="channels", as_json=as_json)
