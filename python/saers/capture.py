@@ -124,10 +124,11 @@ class ModelActivations:
         """Tell which positions of a window may be used."""
         size = self._genome.chromosomes[chrom]
         outside = np.array([[-_FAR, 0], [size, _FAR]])
+        starts, ends = self._starts + start, self._ends + start
         usable = self._inside.copy()
-        for runs in (outside, self._genome.n_runs(chrom), self._black.get(chrom)):
-            if runs is not None and len(runs):
-                usable &= covered_bases(runs, self._starts + start, self._ends + start) == 0
+        for runs in (outside, self._genome.n_runs(chrom), self._black.get(chrom, outside)):
+            if covered_bases(runs, starts[:1], ends[-1:]).any():  # most windows are clean
+                usable &= covered_bases(runs, starts, ends) == 0
         return usable
 
 
