@@ -154,3 +154,8 @@ def test_a_registered_adapter_opens_its_own_sources(monkeypatch):
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, saers.models; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_package_is_reached_from_the_top():
+    code = "import saers; saers.models.load"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,6 +15,8 @@ _HOME: dict[str, str] = {
     "ChannelStats": "saers.stats",
     "Codes": "saers.codes",
     "Genome": "saers.genome",
+    "LayerInfo": "saers.layer",
+    "ModelActivations": "saers.capture",
     "Motif": "saers.motif",
     "SAE": "saers.sae.module",
     "TopSeqlets": "saers.codes",
@@ -25,11 +27,14 @@ _HOME: dict[str, str] = {
     "discover_features": "saers.motifs.discovery",
     "discover_motifs": "saers.motifs.engines",
     "jaccard": "saers.relations",
+    "models": "saers.models",
+    "open_activations": "saers.activations",
     "overlap_enrichment": "saers.annotations",
     "read_motifs": "saers.motif",
     "tomtom": "saers.matches",
     "top_positions": "saers.topk",
     "train_sae": "saers.sae.training",
+    "write_cache": "saers.capture",
     "write_motifs": "saers.motif",
 }
 
@@ -41,7 +46,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'saers' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    module = importlib.import_module(home)
+    value = module if home == f"saers.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 
