@@ -50,7 +50,7 @@ types: build ## mypy --strict, and the stub against the extension
 	$(PY) -m mypy.stubtest saers._core
 
 python: build ## Python tests and doctests
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2 --dist loadfile
 
 wheel: setup ## A wheel for other machines, in dist/
 	$(VENV)/bin/maturin build --release --out dist

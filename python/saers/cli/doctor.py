@@ -31,15 +31,23 @@ def doctor(
     if as_json:
         print_json({**facts, "layers": layers} if recipe else facts)
         return
+    grid = Table.grid(padding=(0, 2))
     for key, value in facts.items():
-        text = ", ".join(value) if isinstance(value, list) else value
-        stdout.print(f"[bold]{key:<12}[/]{text}")
+        grid.add_row(f"[bold]{key}[/]", _worded(key, value))
+    stdout.print(grid)
     if recipe:
         table = Table("layer", "channels", "stride (bp)", "receptive window (bp)", box=None)
         for layer in layers:
             width = layer["window_lo"] + layer["window_hi"] + 1
             table.add_row(layer["name"], *map(str, (layer["channels"], layer["stride"], width)))
         stdout.print(table)
+
+
+def _worded(key: str, value: str | list[str]) -> str:
+    if key == "databases":
+        releases = [name for name in value if name.endswith("_CORE")]
+        return ", ".join(releases) + "; each also by taxon, as " + f"{releases[-1]}_vertebrates"
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def installed() -> dict[str, Any]:
