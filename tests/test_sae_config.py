@@ -48,6 +48,12 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert rates == sorted(rates[:10]) + [1.0] * 71 + sorted(rates[81:], reverse=True)
 
 
+def test_narrow_layers_have_longer_buffers():
+    assert TrainConfig().buffer(64) == 2_621_440
+    assert TrainConfig(buffer_tokens=5000).buffer(64) == 5000
+    assert TrainConfig(batch_size=10**6).buffer(608) == 10**6
+
+
 def test_resolving_twice_changes_nothing():
     resolved = TrainConfig(k=None).resolve(64)
     assert resolved.resolve(64) == resolved

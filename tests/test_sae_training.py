@@ -234,6 +234,12 @@ def test_windows_held_out_are_measured_and_not_trained_on():
     assert metrics["tokens"] == 78
 
 
+def test_the_file_names_the_layer(tmp_path):
+    sae, _ = train_sae(Windows(4), small())
+    assert sae.metadata["hook_name"] == "layer"
+    assert sae.metadata["stride"] == 1
+
+
 def test_other_data_can_be_given_for_validation():
     _, metrics = train_sae(rows(), small(), validation=rows(77, seed=5))
     assert (metrics["split"], metrics["tokens"]) == ("holdout", 77)
@@ -294,6 +300,11 @@ def test_the_sae_borzoi_preset_trains():
     sae, metrics = train_sae(rows(channels=40), config)
     assert (sae.layer_norm, sae.k, sae.latents) == (True, 2, 160)
     assert np.isfinite(metrics["fvu"])
+
+
+def test_a_device_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="device must be a device of torch, got 'gpu'"):
+        train_sae(rows(), small(), device="gpu")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ NORMALIZERS = ("center_rms", "channel_max", "zscore", "none")
 LOSSES = ("fvu", "mse")
 PRESETS = ("sae-borzoi",)
 
+_BUFFER_BYTES = 640 * 2**20
 _AT_LEAST_ONE = (
     "expansion",
     "n_latents",
@@ -110,8 +111,9 @@ class TrainConfig:
     adam_epsilon: float = 6.25e-10
     """Adam's epsilon."""
 
-    buffer_tokens: int = 262_144
-    """Positions held in memory and shuffled together (times channels times 4 bytes)."""
+    buffer_tokens: int | None = None
+    """Positions held in memory and shuffled together (times channels times 4 bytes); None stands
+    for as many as fill 640 MiB. What fits whole is read once."""
 
     buffer_windows: int = 64
     """Fewest windows that share the buffer; of longer windows a random part is taken."""
@@ -142,7 +144,7 @@ class TrainConfig:
                 "aux_coefficient must be 0 with layer_norm: the residual is not in "
                 f"the decoder's units; got {self.aux_coefficient}"
             )
-        if self.buffer_tokens < self.batch_size:
+        if self.buffer_tokens is not None and self.buffer_tokens < self.batch_size:
             raise ValueError(
                 f"buffer_tokens must be at least batch_size ({self.batch_size}), "
                 f"got {self.buffer_tokens}"
@@ -190,6 +192,16 @@ class TrainConfig:
     def latents(self, channels: int) -> int:
         """Count the latents for a layer of ``channels`` channels."""
         return self.n_latents or self.expansion * channels
+
+    def buffer(self, channels: int) -> int:
+        """Count the positions that are held in memory.
+
+        Examples
+        --------
+        >>> TrainConfig().buffer(608)
+        275941
+        """
+        return self.buffer_tokens or max(self.batch_size, _BUFFER_BYTES // (4 * channels))
 
     def resolve(self, channels: int) -> "TrainConfig":
         """Replace every None by the value that it stands for on ``channels`` channels.

@@ -38,6 +38,9 @@ class Tokens(Protocol):
     def signature(self) -> dict[str, Any]:
         """Tell what a resumed run must find unchanged."""
 
+    def origin(self) -> dict[str, Any]:
+        """Tell where the positions come from, for the file of the autoencoder."""
+
 
 class ArrayTokens:
     """An array in memory (or mapped into it): one pool, all of it."""
@@ -56,6 +59,10 @@ class ArrayTokens:
         """Tell the shape."""
         return {"kind": "array", "shape": list(self._rows.shape)}
 
+    def origin(self) -> dict[str, Any]:
+        """Tell nothing: an array has no name."""
+        return {}
+
 
 class BatchTokens:
     """Batches one after the other, from an iterable.
@@ -65,7 +72,6 @@ class BatchTokens:
     """
 
     def __init__(self, batches: Batches, config: TrainConfig) -> None:
-        self._size = config.buffer_tokens
         self._once = isinstance(batches, Iterator)
         self._kept: Tensor | None = None
         first = next(iter(batches), None)
@@ -73,6 +79,7 @@ class BatchTokens:
             raise ValueError("source must hold at least one batch, got none")
         _check_rank(first, "batch 0")
         self.channels = int(first.shape[1])
+        self._size = config.buffer(self.channels)
         self._batches = itertools.chain([first], batches) if self._once else batches
 
     def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
@@ -93,6 +100,10 @@ class BatchTokens:
     def signature(self) -> dict[str, Any]:
         """Tell the channels; nothing else is known beforehand."""
         return {"kind": "batches", "channels": self.channels, "buffer": self._size}
+
+    def origin(self) -> dict[str, Any]:
+        """Tell nothing: batches have no name."""
+        return {}
 
     def _fill(self) -> Iterator[Tensor]:
         waiting: list[Tensor] = []
@@ -131,9 +142,10 @@ class WindowTokens:
         self._source = source
         self._windows = np.asarray(windows, dtype=np.int64)
         self._config = config
-        fitting = config.buffer_tokens // max(1, source.n_positions)
-        self._group = max(fitting, config.buffer_windows)
-        self._quota = config.buffer_tokens // min(self._group, len(self._windows))
+        buffer = config.buffer(self.channels)
+        fitting = buffer // max(1, source.n_positions)
+        self._group = min(max(fitting, config.buffer_windows), len(self._windows))
+        self._quota = max(1, buffer // self._group)
         self._kept: Rows | None = None
 
     def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
@@ -160,7 +172,17 @@ class WindowTokens:
             "windows": self._digest(),
             "positions": self._source.n_positions,
             "channels": self.channels,
-            "buffer": [self._config.buffer_tokens, self._config.buffer_windows],
+            "buffer": [self._group, self._quota],
+        }
+
+    def origin(self) -> dict[str, Any]:
+        """Tell the layer; ``hook_name`` is SAELens's word for its name."""
+        layer = self._source.layer
+        return {
+            "hook_name": layer.name,
+            "stride": layer.stride,
+            "window_lo": layer.window_lo,
+            "window_hi": layer.window_hi,
         }
 
     def _digest(self) -> str:

@@ -188,6 +188,7 @@ class _Run:
             "centre": self.normaliser.centre.tolist(),
             "scale": self.normaliser.scale.tolist(),
         }
+        sae.describe(self.tokens.origin())
         sae.describe({"training": self.config.as_dict(), "normaliser": normaliser})
         sae.describe({"metrics": facts, "torch_version": torch.__version__})
         self._write_line({"step": self.stepper.steps_done, "evaluation": facts})
@@ -284,7 +285,13 @@ def _held_out(source: Source, validation: Source | None) -> tuple[str, Source | 
 def _device(name: str | torch.device | None) -> torch.device:
     if name in (None, "auto"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device must be a device of torch, got {name!r}: {error}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be there, got {str(name)!r}, but torch sees no GPU")
+    return device
 
 
 def _cut(log: Path, length: int) -> None:
