@@ -93,7 +93,7 @@
     ["Named", saers.whole(count(saers.named)), "Features with a known motif at q ≤ 0.05."],
   ];
   $("facts").replaceChildren(...[...own, ...facts].map(([label, value, hint]) =>
-    h("div", { title: hint ? `${value}\n${hint}` : value }, h("dt", {}, label), h("dd", {}, value))));
+    h("div", { class: value.length > 12 ? "long" : null, title: hint ? `${value}\n${hint}` : value }, h("dt", {}, label), h("dd", {}, value))));
 
   // ---- begin
 

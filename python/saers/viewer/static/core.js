@@ -81,7 +81,7 @@ window.saers = (() => {
     let exponent = Math.floor(log10);
     let mantissa = (10 ** (log10 - exponent)).toFixed(1);
     if (mantissa === "10.0") { mantissa = "1.0"; exponent += 1; }
-    return `${mantissa.replace(/\.0$/, "")} × 10${superscript(exponent)}`;
+    return `${mantissa.replace(/\.0$/, "")}\u200a×\u200a10${superscript(exponent)}`;
   };
   saers.small = (value) => {
     if (!known(value)) return "–";

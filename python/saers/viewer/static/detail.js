@@ -118,7 +118,7 @@
     const body = h("tbody", {}, list.map((match) => {
       const [id, name, p, e, q, offset, , orientation] = match;
       const line = h("tr", {
-        class: saers.significant(q) ? "choice" : "choice fade", tabindex: 0, title: "Show the alignment",
+        class: saers.significant(q) ? "choice" : "choice fade", tabindex: 0, title: `p ${saers.small(p)}; choose it to see the alignment`,
         click: () => choose(match, line),
         keydown: (event) => { if (event.key === "Enter") choose(match, line); },
       }, h("td", {}, h("b", {}, name || id), " ", h("small", {}, name && name !== id ? id : "")),

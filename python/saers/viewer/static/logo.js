@@ -60,22 +60,23 @@
     }, letters(matrix, { step, height }));
   };
 
-  const AXIS = 26;
+  const AXIS = 26; // room for the numbers of an axis
 
   // A logo with an axis in bits, as wide as its place allows.
   saers.logo = (matrix, { label, height = 84, columns = matrix.length, first = 0, step = 22, ticks = true }) => {
-    const width = AXIS + columns * step;
+    const left = ticks ? AXIS : 2;
+    const width = left + columns * step;
     const marks = [0, 1, 2].map((bits) => {
       const y = 5 + height - bits / 2 * height;
       return [
-        s("line", { class: bits ? "grid" : "axis", x1: AXIS - 3, x2: width, y1: y, y2: y }),
-        ticks ? s("text", { class: "tick", x: AXIS - 7, y: y + 3.5, "text-anchor": "end" }, bits) : null,
+        s("line", { class: bits ? "grid" : "axis", x1: left - 2, x2: width, y1: y, y2: y }),
+        ticks ? s("text", { class: "tick", x: left - 7, y: y + 3.5, "text-anchor": "end" }, bits) : null,
       ];
     });
     return s("svg", {
       class: "logo", viewBox: `0 0 ${width} ${height + 10}`, width, height: height + 10,
       role: "img", "aria-label": spoken(label),
-    }, marks, s("g", { transform: `translate(${AXIS} 5)` },
+    }, marks, s("g", { transform: `translate(${left} 5)` },
       letters(matrix, { first, step, height })));
   };
 

@@ -40,6 +40,11 @@
       cell: (row) => (data.cluster[row] >= 0 ? String(data.cluster[row]) : "–") },
   ];
 
+  // Without annotations their column would be empty.
+  const annotated = data.enriched.some(known);
+  const columns = COLUMNS.filter((column) => annotated || column.key !== "enriched_fold");
+  $("table").classList.toggle("unannotated", !annotated);
+
   const clusterName = (cluster) => (cluster >= 0 ? `cluster ${cluster}` : "in no cluster");
   saers.clusterName = clusterName;
   saers.clusterColour = (cluster) => (cluster >= 0 ? saers.hue(cluster) : "var(--faint)");
@@ -137,12 +142,12 @@
       class: "row", role: "row", id: `row-${row}`, "aria-rowindex": place + 2,
       "aria-selected": row === saers.row ? "true" : "false",
       style: `transform:translateY(${place * HEIGHT}px)`, click: () => saers.select(row),
-    }, COLUMNS.map((column) =>
+    }, columns.map((column) =>
       h("div", { role: "gridcell", class: column.number ? "cell right" : "cell" }, column.cell(row))));
   }
 
   function heads() {
-    $("columns").replaceChildren(...COLUMNS.map((column) => {
+    $("columns").replaceChildren(...columns.map((column) => {
       const sorted = column.key === view.sort;
       const order = view.up ? "ascending" : "descending";
       return h("div", {
