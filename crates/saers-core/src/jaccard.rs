@@ -5,8 +5,15 @@ use rayon::prelude::*;
 use crate::Result;
 use crate::intervals::{Interval, check, merge, overlap};
 
-/// Cells that one task adds up in, 12 bytes each: bounds the memory of a thread.
+/// Cells that one task adds up in, 16 bytes each: bounds the memory of a thread.
 const CELLS_A_TASK: usize = 1 << 22;
+
+/// What two features share; both sums in one place, as they are always touched together.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    bases: i64,
+    pairs: u32,
+}
 
 /// Two features whose intervals overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,22 +64,21 @@ pub fn jaccard(intervals: Vec<Interval>, n_features: usize) -> Result<Vec<Relati
 fn relate_rows(merged: &[Interval], covered: &[i64], first: usize, rows: usize) -> Vec<Relation> {
     let n_features = covered.len();
     let rows = rows.min(n_features - first);
-    let mut bases = vec![0_i64; rows * n_features];
-    let mut pairs = vec![0_u32; rows * n_features];
+    let mut cells = vec![Cell::default(); rows * n_features];
     self_sweep(merged, |one, other| {
         let (a, b) = (one.tag.min(other.tag) as usize, one.tag.max(other.tag) as usize);
         if (first..first + rows).contains(&a) {
-            let cell = (a - first) * n_features + b;
-            bases[cell] += overlap(one, other);
-            pairs[cell] += 1;
+            let cell = &mut cells[(a - first) * n_features + b];
+            cell.bases += overlap(one, other);
+            cell.pairs += 1;
         }
     });
-    let cells = bases.into_iter().zip(pairs).enumerate().filter(|(_, (_, pairs))| *pairs > 0);
-    cells
-        .map(|(cell, (intersection, n_overlap))| {
-            let (a, b) = (first + cell / n_features, cell % n_features);
-            let union = covered[a] + covered[b] - intersection;
-            Relation { a: a as u32, b: b as u32, intersection, union, n_overlap }
+    let shared = cells.into_iter().enumerate().filter(|(_, cell)| cell.pairs > 0);
+    shared
+        .map(|(place, Cell { bases, pairs })| {
+            let (a, b) = (first + place / n_features, place % n_features);
+            let union = covered[a] + covered[b] - bases;
+            Relation { a: a as u32, b: b as u32, intersection: bases, union, n_overlap: pairs }
         })
         .collect()
 }

@@ -136,12 +136,14 @@ fn summarise(chances: impl Iterator<Item = (usize, f64)> + Clone, observed: u32)
 /// Probability of each number of successes in independent trials.
 fn distribution(chances: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut mass = vec![1.0_f64];
+    let mut next = Vec::new();
     for p in chances.filter(|p| *p > 0.0) {
         mass.push(0.0);
-        for k in (1..mass.len()).rev() {
-            mass[k] = mass[k] * (1.0 - p) + mass[k - 1] * p;
-        }
-        mass[0] *= 1.0 - p;
+        next.clear();
+        next.push(mass[0] * (1.0 - p));
+        // Reads one list and writes another: in place it would not be vectorised.
+        next.extend(mass.iter().zip(&mass[1..]).map(|(hit, miss)| hit * p + miss * (1.0 - p)));
+        std::mem::swap(&mut mass, &mut next);
         while mass.len() > 1 && mass[mass.len() - 1] < NEGLIGIBLE {
             mass.pop();
         }
