@@ -107,7 +107,7 @@ impl Placement {
         let mut counts = vec![0; observed.len()];
         for &number in numbers {
             self.shuffle(number, seed, &mut moved);
-            moved.sort_unstable();
+            moved.sort_unstable_by_key(Interval::sweep_key);
             counts.fill(0);
             self.count(&moved, &mut counts);
             controls.note(&counts, observed);
