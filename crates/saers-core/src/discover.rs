@@ -75,6 +75,9 @@ pub struct Discovery {
     pub log10_evalue: f64,
 }
 
+/// A repeat wins over a motif that has less than one in this many of its decades.
+const REPEAT_HANDICAP: f64 = 4.0;
+
 struct Deadline(Option<(Instant, f64)>);
 
 impl Deadline {
@@ -120,6 +123,9 @@ pub fn discover<S: AsRef<[u8]>>(
     options: &Options,
 ) -> Result<Vec<Discovery>> {
     check(options)?;
+    if controls.is_some_and(<[S]>::is_empty) {
+        return Err(Error::invalid("controls must hold sequences, got none"));
+    }
     let encode = |all: &[S]| all.iter().map(|s| pool::encode(s.as_ref())).collect();
     let mut set = Set::new(encode(sequences), options);
     let mut controls = controls.map(|all| Set::new(encode(all), options));
@@ -127,7 +133,7 @@ pub fn discover<S: AsRef<[u8]>>(
     let mut null = Null::new(set.sequences.iter().map(Vec::len).sum());
     let mut found: Vec<Discovery> = Vec::new();
     // A round may meet what is left of an earlier motif again; it costs a round, no more.
-    for _ in 0..options.count + 2 {
+    for _ in 0..options.count.saturating_add(2) {
         if found.len() == options.count || set.sequences.len() < 4 {
             break;
         }
@@ -150,6 +156,22 @@ pub fn discover<S: AsRef<[u8]>>(
     }
     found.sort_by(|a, b| a.log10_evalue.total_cmp(&b.log10_evalue));
     Ok(found)
+}
+
+/// Shuffles a sequence such that all its dinucleotide counts stay, all results equally likely.
+///
+/// Letters come out in upper case; all but A, C, G and T become N, stay in place, and part the
+/// sequence into pieces that are shuffled on their own.
+///
+/// ```
+/// let shuffled = saers_core::discover::shuffle_dinucleotides(b"ACGNTTGATTACATG", 1);
+/// assert_eq!(&shuffled[..5], b"ACGNT");
+/// assert_eq!(shuffled.len(), 15);
+/// ```
+pub fn shuffle_dinucleotides(sequence: &[u8], seed: u64) -> Vec<u8> {
+    let mut codes = pool::encode(sequence);
+    shuffle::shuffle(&mut codes, &mut random::Random::new(seed));
+    codes.into_iter().map(|code| b"ACGTN"[usize::from(code)]).collect()
 }
 
 fn check(options: &Options) -> Result<()> {
@@ -180,10 +202,11 @@ fn winner(
             (candidate, log10_p)
         })
         .collect();
-    // A run or a short repeat wins only where nothing else is significant.
-    tested.sort_by(|(a, p), (b, q)| {
-        a.profile.is_repetitive().cmp(&b.profile.is_repetitive()).then(p.total_cmp(q))
-    });
+    // Runs and short repeats abound in genomes; one must be far stronger than a motif to win.
+    let handicapped = |(candidate, log10_p): &(Candidate, f64)| {
+        if candidate.profile.is_repetitive() { log10_p / REPEAT_HANDICAP } else { *log10_p }
+    };
+    tested.sort_by(|a, b| handicapped(a).total_cmp(&handicapped(b)));
     let repeat = tested.iter().position(|(candidate, _)| candidate.profile.is_repetitive());
     for place in [Some(0), repeat.filter(|&place| place > 0)].into_iter().flatten() {
         let Some((candidate, log10_p)) = tested.get(place) else { break };
@@ -215,3 +238,6 @@ fn blank(set: &mut Set, mixture: &Mixture, background: &Background, options: &Op
     let copies = held.iter().zip(&set.copies).filter(|(held, _)| **held > 0.5);
     copies.map(|(_, copies)| copies).sum()
 }
+
+#[cfg(test)]
+mod tests;

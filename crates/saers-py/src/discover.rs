@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
-use saers_core::discover::{Discovery, Options, discover};
+use saers_core::discover::{self as core, Discovery, Options, discover};
 use saers_core::{Error, threads};
 
 use crate::error::CoreResult;
@@ -40,6 +40,13 @@ pub fn discover_motifs<'py>(
     let search = || discover(&sequences, controls.as_deref(), &options);
     let found = py.detach(|| threads::install(threads, search))??;
     Ok(found.into_iter().map(|motif| pack(py, motif)).collect())
+}
+
+/// Shuffles a sequence and keeps its dinucleotide counts.
+#[pyfunction]
+pub fn shuffle_dinucleotides(sequence: &str, seed: u64) -> String {
+    let shuffled = core::shuffle_dinucleotides(sequence.as_bytes(), seed);
+    shuffled.into_iter().map(char::from).collect()
 }
 
 fn pack(py: Python<'_>, motif: Discovery) -> Found<'_> {
