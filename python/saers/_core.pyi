@@ -27,6 +27,7 @@ __all__ = [
     "motif_shuffle",
     "motifs_text",
     "read_motifs",
+    "shuffle_dinucleotides",
     "tomtom",
     "top_positions",
 ]
@@ -70,6 +71,7 @@ def discover_motifs(
     threads: int | None,
     time_limit: float | None,
 ) -> list[tuple[NDArray[np.float64], int, float]]: ...
+def shuffle_dinucleotides(sequence: str, seed: int) -> str: ...
 
 # motif.rs
 def motif_consensus(matrix: NDArray[np.float64]) -> str: ...

@@ -20,7 +20,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::discover::discover_motifs;
+    use crate::discover::{discover_motifs, shuffle_dinucleotides};
     #[pymodule_export]
     use crate::fasta::Fasta;
     #[pymodule_export]
