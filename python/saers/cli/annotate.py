@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, progress, run_stage, write_result
+from saers.cli.console import AsJson, Force, TableOut, is_run, progress, run_stage, write_result
 
 
 def annotate(
@@ -18,11 +18,9 @@ def annotate(
     genome: Annotated[Path | None, typer.Option(help="FASTA.")] = None,
     controls: Annotated[int, typer.Option(min=0, help="Shuffled placements; 0: computed.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placements.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
-    ] = None,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    out: TableOut = None,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the overlap of seqlets with annotations against shuffled placements.
 

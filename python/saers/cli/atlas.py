@@ -1,20 +1,13 @@
 """``saers atlas``."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from saers.cli.console import Force, Json, run_stage
+from saers.cli.console import AsJson, Force, RunOut, RunTarget, run_stage
 
 
 def atlas(
-    target: Annotated[Path, typer.Argument(help="Recipe or run directory.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Run directory, when a recipe is given.")
-    ] = None,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    target: RunTarget,
+    out: RunOut = None,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Gather all tables of a run into one AnnData and one page for the browser.
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,8 +23,19 @@ stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 _PLAIN_EVERY = 10.0  # seconds between two plain progress lines
 
-Json = typer.Option("--json", help="Print the result as JSON on stdout.")
-Force = typer.Option("--force", help="Run it even if nothing changed.")
+# Arguments and options that many verbs take.
+RunTarget = Annotated[Path, typer.Argument(help="Recipe or run directory.")]
+RunOut = Annotated[
+    Path | None, typer.Option("-o", "--out", help="Run directory, when a recipe is given.")
+]
+TableOut = Annotated[
+    Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Run it even if nothing changed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the kernels; default: all cores.")
+]
 
 
 class TerminalProgress:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Json, print_json, progress
+from saers.cli.console import AsJson, print_json, progress
 
 
 def demo(
@@ -15,7 +15,7 @@ def demo(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the simulation and of all after it.")
     ] = 0,
-    as_json: Annotated[bool, Json] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the whole job on simulated data and count what was found of the truth.
 

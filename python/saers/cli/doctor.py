@@ -9,14 +9,14 @@ import typer
 from rich.table import Table
 
 from saers import __version__
-from saers.cli.console import Json, print_json, stdout
+from saers.cli.console import AsJson, print_json, stdout
 
 
 def doctor(
     recipe: Annotated[
         Path | None, typer.Argument(help="Recipe whose model and layers shall be listed.")
     ] = None,
-    as_json: Annotated[bool, Json] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is installed: device, MEME Suite, databases; with a recipe, the model's layers.
 

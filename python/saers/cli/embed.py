@@ -5,17 +5,15 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, run_stage, write_result
+from saers.cli.console import AsJson, Force, TableOut, is_run, run_stage, write_result
 
 
 def embed(
     target: Annotated[Path, typer.Argument(help="Folder of an SAE, recipe or run directory.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
-    ] = None,
+    out: TableOut = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of UMAP.")] = 0,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Lay out the decoder directions in the plane (UMAP) and cluster them.
 

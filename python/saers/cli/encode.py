@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, progress, run_stage, write_result
+from saers.cli.console import AsJson, Force, TableOut, is_run, progress, run_stage, write_result
 
 
 def encode(
@@ -13,9 +13,7 @@ def encode(
     sae: Annotated[
         Path | None, typer.Option("--sae", help="Folder of the SAE, for plain activations.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
-    ] = None,
+    out: TableOut = None,
     per_window: Annotated[int, typer.Option(min=1, help="Kept per feature and window.")] = 8,
     per_feature: Annotated[int, typer.Option(min=1, help="Kept per feature.")] = 1000,
     min_distance: Annotated[
@@ -24,8 +22,8 @@ def encode(
     codes: Annotated[
         Path | None, typer.Option(help="Also write every sparse code to this HDF5 file.")
     ] = None,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Encode every position and keep the strongest ones of each feature.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Json, print_json
+from saers.cli.console import AsJson, print_json
 from saers.store import atomic_path
 
 
@@ -14,7 +14,7 @@ def fasta(
     regions: Annotated[Path, typer.Argument(help="BED; a strand in column 6 is honoured.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="FASTA file.")] = Path("out.fa"),
     soft_mask: Annotated[bool, typer.Option(help="Keep lower case.")] = False,
-    as_json: Annotated[bool, Json] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Cut regions out of a genome.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, print_json, run_stage
+from saers.cli.console import AsJson, Force, is_run, print_json, run_stage
 
 
 def match(
@@ -25,8 +25,8 @@ def match(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run directory, when given a recipe.")
     ] = None,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare motifs with known ones, as Tomtom does.
 

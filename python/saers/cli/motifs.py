@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, print_json, run_stage
+from saers.cli.console import AsJson, Force, is_run, print_json, run_stage
 
 
 def motifs(
@@ -20,8 +20,8 @@ def motifs(
     max_width: Annotated[int, typer.Option(min=2, help="Greatest width.")] = 20,
     norc: Annotated[bool, typer.Option("--norc", help="Search the given strand alone.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffled controls.")] = 0,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Discover motifs in seqlets.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from saers.cli.console import Force, Json, is_run, run_stage, write_result
+from saers.cli.console import AsJson, Force, TableOut, Threads, is_run, run_stage, write_result
 
 
 def relate(
@@ -14,12 +14,10 @@ def relate(
         list[Path],
         typer.Argument(help="seqlets.parquet, or BED files (one a set), or a run directory."),
     ],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    out: TableOut = None,
+    threads: Threads = None,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compute the Jaccard index, by base pairs, of all pairs of features.
 

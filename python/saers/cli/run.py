@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, run_and_report
+from saers.cli.console import AsJson, Force, Threads, run_and_report
 
 
 def run(
@@ -22,11 +22,9 @@ def run(
     last: Annotated[
         str | None, typer.Option("--to", metavar="STAGE", help="Last stage to run.")
     ] = None,
-    force: Annotated[bool, Force] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the kernels; default: all cores.")
-    ] = None,
-    as_json: Annotated[bool, Json] = False,
+    force: Force = False,
+    threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run the whole pipeline, from a model and a genome to named motifs.
 

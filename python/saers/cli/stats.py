@@ -5,18 +5,16 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, run_stage, write_result
+from saers.cli.console import AsJson, Force, TableOut, Threads, is_run, run_stage, write_result
 
 
 def stats(
     target: Annotated[Path, typer.Argument(help="HDF5 file, recipe or run directory.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Parquet file; RUN when given a recipe.")
-    ] = None,
+    out: TableOut = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset; default: the first one.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: all cores.")] = None,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    threads: Threads = None,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure each channel: maximum, minimum, mean, standard deviation, nonzero values.
 

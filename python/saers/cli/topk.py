@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Json, write_result
+from saers.cli.console import AsJson, write_result
 
 
 def topk(
@@ -16,7 +16,7 @@ def topk(
     ] = 1,
     dataset: Annotated[str | None, typer.Option(help="Dataset; default: the first one.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file.")] = Path("top.parquet"),
-    as_json: Annotated[bool, Json] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Pick the exact top positions of every window and channel.
 

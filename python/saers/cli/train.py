@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from saers.cli.console import Force, Json, is_run, print_json, progress, run_stage
+from saers.cli.console import AsJson, Force, is_run, print_json, progress, run_stage
 
 
 def train(
@@ -18,8 +18,8 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Batches to train on.")] = 10_000,
     batch_size: Annotated[int, typer.Option(min=1, help="Positions in a batch.")] = 4096,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
-    force: Annotated[bool, Force] = False,
-    as_json: Annotated[bool, Json] = False,
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a sparse autoencoder on activations.
 
