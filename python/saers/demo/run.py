@@ -192,6 +192,9 @@ def _recipe(truth: Simulation, seed: int) -> dict[str, Any]:
         "capture": {"batch_size": 32},
         "train": dict(TRAIN),
         "seqlets": dict(SEQLETS),
+        # One motif a unit: with two, a channel would be credited with the second of the motifs
+        # that it mixes, and the comparison would not be of units that stand for one thing.
+        "motifs": {"count": 1},
         "match": {"databases": [DATABASE]},
         "annotate": {"bed": {"enhancers": "input/enhancers.bed", "repeats": "input/repeats.bed"}},
         "atlas": {"title": "saers demo"},

@@ -48,7 +48,7 @@ class ToyConfig:
     filters: int = 128
     """Filters of the stem, half of them the reverse complements of the other half."""
 
-    channels: int = 20
+    channels: int = 16
     """Channels of ``conv1d_1``."""
 
     hidden: int = 96
