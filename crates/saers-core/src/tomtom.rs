@@ -236,7 +236,7 @@ fn runs(
 fn rank(query: &Motif, targets: &[Motif], columns: &Columns, options: &Options) -> Result<Ranking> {
     let scaled = Scaled::new(query, columns, options)?;
     let aligned = alignment::best_alignments(&scaled, columns, options);
-    let p_values = null::log_p_values(&scaled, columns, &aligned);
+    let p_values = null::p_values(&scaled, columns, &aligned);
     let mut entries: Vec<Entry> = columns
         .strands()
         .iter()

@@ -53,7 +53,8 @@ impl Scaled {
         };
         for (index, (row, median)) in scores.iter().zip(medians).enumerate() {
             scaled.fill(index, columns, row, |score| {
-                ((score - median - offset) * scale + 0.5).floor() as u8
+                // Not negative, so that this rounds down.
+                ((score - median - offset) * scale + 0.5) as i32 as u8
             });
         }
         Ok(scaled)
@@ -100,13 +101,25 @@ fn scores(
 
 /// Finds the smallest and largest score; `None` where one is not finite.
 fn extremes(row: &[f64]) -> Option<(f64, f64)> {
-    let (mut low, mut high, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
-    for &value in row {
-        low = if value < low { value } else { low };
-        high = if value > high { value } else { high };
-        sum += value;
+    // In lanes: one running minimum would wait for itself at every step.
+    const LANES: usize = 8;
+    let (mut lows, mut highs) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    let mut finite = true;
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for ((low, high), &value) in lows.iter_mut().zip(&mut highs).zip(chunk) {
+            *low = if value < *low { value } else { *low };
+            *high = if value > *high { value } else { *high };
+            finite &= value.is_finite();
+        }
     }
-    sum.is_finite().then_some((low, high))
+    let all = |lanes: [f64; LANES], pick: fn(f64, f64) -> f64, start: f64| {
+        lanes.iter().chain(rest).copied().fold(start, pick)
+    };
+    let low = all(lows, f64::min, f64::INFINITY);
+    let high = all(highs, f64::max, f64::NEG_INFINITY);
+    (finite && rest.iter().all(|value| value.is_finite())).then_some((low, high))
 }
 
 /// Finds what Tomtom subtracts: of N columns the mean of those at N/2 - 1, rounded down and up.
@@ -119,49 +132,54 @@ fn lower_median(row: &[f64], columns: &Columns, low: f64, high: f64) -> f64 {
     if low == high {
         return low;
     }
-    let bucket = |value: f64| ((value - low) / (high - low) * (BUCKETS - 1) as f64) as usize;
-    let mut weights = [0_usize; BUCKETS];
-    for (&value, &count) in row.iter().zip(columns.counts()) {
-        weights[bucket(value)] += count as usize;
-    }
-    let at = |rank| nth(row, columns.counts(), &weights, bucket, rank);
+    let buckets = Buckets::new(row, columns.counts(), low, high);
+    let at = |rank| buckets.nth(row, columns.counts(), rank);
     if first == second { at(first) } else { (at(first) + at(second)) / 2.0 }
 }
 
-/// Finds the value of a rank, counted from 0, among weighted values whose buckets are known.
-fn nth(
-    row: &[f64],
-    counts: &[u32],
-    weights: &[usize],
-    bucket: impl Fn(f64) -> usize,
-    rank: usize,
-) -> f64 {
-    let (mut chosen, mut below) = (0, 0);
-    while below + weights[chosen] <= rank {
-        below += weights[chosen];
-        chosen += 1;
-    }
-    let mut inside: Vec<(f64, u32)> = row
-        .iter()
-        .zip(counts)
-        .filter(|(v, _)| bucket(**v) == chosen)
-        .map(|(v, c)| (*v, *c))
-        .collect();
-    inside.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let mut last = inside[0].0;
-    for (value, count) in inside {
-        last = value;
-        below += count as usize;
-        if below > rank {
-            break;
+/// Values sorted into buckets of equal width, so that one of them need only be sorted further.
+struct Buckets {
+    of: Vec<u16>,
+    weights: Vec<usize>,
+}
+
+impl Buckets {
+    fn new(row: &[f64], counts: &[u32], low: f64, high: f64) -> Self {
+        let step = (BUCKETS - 1) as f64 / (high - low);
+        let bucket = |value: &f64| (((value - low) * step) as i32).clamp(0, BUCKETS as i32 - 1);
+        let of: Vec<u16> = row.iter().map(|value| bucket(value) as u16).collect();
+        let mut weights = vec![0; BUCKETS];
+        for (&bucket, &count) in of.iter().zip(counts) {
+            weights[usize::from(bucket)] += count as usize;
         }
+        Self { of, weights }
     }
-    last
+
+    /// Finds the value of a rank, counted from 0.
+    fn nth(&self, row: &[f64], counts: &[u32], rank: usize) -> f64 {
+        let (mut chosen, mut below) = (0, 0);
+        while below + self.weights[chosen] <= rank {
+            below += self.weights[chosen];
+            chosen += 1;
+        }
+        let values = self.of.iter().zip(row.iter().zip(counts));
+        let mut inside: Vec<(f64, u32)> = values
+            .filter(|(bucket, _)| usize::from(**bucket) == chosen)
+            .map(|(_, (value, count))| (*value, *count))
+            .collect();
+        inside.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let reached = |&(_, count): &(f64, u32)| {
+            below += count as usize;
+            below > rank
+        };
+        let position = inside.iter().position(reached);
+        inside[position.unwrap_or(inside.len() - 1)].0
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{extremes, nth};
+    use super::{Buckets, extremes};
     use proptest::prelude::*;
 
     /// What `nth` finds, by writing every value out as often as it counts.
@@ -177,15 +195,12 @@ mod tests {
         fn a_weighted_rank_equals_the_one_of_the_values_written_out(
             values in prop::collection::vec((-3.0..3.0_f64, 1..4_u32), 1..40),
             position in 0.0..1.0_f64,
-            buckets in 1..50_usize,
+            high in 3.0..1e6_f64,
         ) {
             let (row, counts): (Vec<f64>, Vec<u32>) = values.iter().copied().unzip();
             let total: u32 = counts.iter().sum();
             let rank = (position * f64::from(total)) as usize;
-            let bucket = |value: f64| ((value + 3.0) / 6.0 * buckets as f64) as usize;
-            let mut weights = vec![0; buckets + 1];
-            values.iter().for_each(|&(v, count)| weights[bucket(v)] += count as usize);
-            let found = nth(&row, &counts, &weights, bucket, rank);
+            let found = Buckets::new(&row, &counts, -3.0, high).nth(&row, &counts, rank);
             prop_assert_eq!(found, written_out(&values, rank));
         }
     }
