@@ -6,6 +6,7 @@ summary table. All science is in the modules it calls; all paths are the store's
 
 import dataclasses
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,15 +238,19 @@ def match(context: Context) -> dict[str, Any]:
 
     store, section = context.store, context.recipe.match
     targets = [motif for name in section.databases for motif in load_database(name)]
-    table = match_motifs(
-        store.read_table("motifs"),
-        targets,
-        dist=section.dist,
-        min_overlap=section.min_overlap,
-        thresh=section.thresh,
-        evalue=section.evalue,
-        threads=context.threads,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = match_motifs(
+            store.read_table("motifs"),
+            targets,
+            dist=section.dist,
+            min_overlap=section.min_overlap,
+            thresh=section.thresh,
+            evalue=section.evalue,
+            threads=context.threads,
+        )
+    for warning in caught:
+        context.progress.say(f"  match: {warning.message}")
     store.write_table("matches", table)
     with atomic_path(store.path("tomtom_tsv")) as temporary:
         write_tomtom_tsv(table, temporary)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from saers.demo.motifs import draw_instances, reverse_complement
 from saers.demo.tracks import Occupancy
-from saers.matches import motifs_of, tomtom
+from saers.matches import is_flat, motifs_of, tomtom
 from saers.motif import Motif
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -149,7 +149,9 @@ def recovered_after_shuffle(
     if not motifs.height:
         return Recovery(set(), 0.0)
     shuffled = [
-        motif.shuffle_columns(seed + index) for index, motif in enumerate(motifs_of(motifs))
+        motif.shuffle_columns(seed + index)
+        for index, motif in enumerate(motifs_of(motifs))
+        if not is_flat(motif)
     ]
     matches = tomtom(shuffled, database, thresh=EVALUE, evalue=True)
     owner = motifs.select(pl.col("motif_id").alias("query_id"), pl.col("feature"))
