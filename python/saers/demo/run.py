@@ -42,6 +42,9 @@ _LEARNER = 1_000_003  # added to the seed of the simulation: truth and learner s
 _BACKGROUNDS = 64  # sequences that motifs are inserted into
 TRAIN = {"n_latents": 240, "k": 3, "steps": 3000, "batch_size": 4096, "learning_rate": 2e-3}
 SEQLETS = {"min_nonzero": 1000, "min_above_half": 200}
+# One motif a unit: with two, a channel would be credited with the second of the motifs that it
+# mixes, and the comparison would not be of units that stand for one thing.
+MOTIFS = {"count": 1}
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,10 @@ def run_demo(
         "fvu": facts["train"]["fvu"],
         "dead_share": facts["train"]["dead_share"],
         "r_squared": round(result.r_squared, 4),
-        "settings": {"simulation": asdict(truth.config), "train": sections["train"]},
+        "settings": {
+            "simulation": asdict(truth.config),
+            **{name: sections[name] for name in ("train", "seqlets", "motifs")},
+        },
         "versions": {
             "saers": __version__,
             "python": platform.python_version(),
@@ -192,9 +198,7 @@ def _recipe(truth: Simulation, seed: int) -> dict[str, Any]:
         "capture": {"batch_size": 32},
         "train": dict(TRAIN),
         "seqlets": dict(SEQLETS),
-        # One motif a unit: with two, a channel would be credited with the second of the motifs
-        # that it mixes, and the comparison would not be of units that stand for one thing.
-        "motifs": {"count": 1},
+        "motifs": dict(MOTIFS),
         "match": {"databases": [DATABASE]},
         "annotate": {"bed": {"enhancers": "input/enhancers.bed", "repeats": "input/repeats.bed"}},
         "atlas": {"title": "saers demo"},

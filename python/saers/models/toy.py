@@ -48,7 +48,7 @@ class ToyConfig:
     filters: int = 128
     """Filters of the stem, half of them the reverse complements of the other half."""
 
-    channels: int = 16
+    channels: int = 18
     """Channels of ``conv1d_1``."""
 
     hidden: int = 96
@@ -65,7 +65,7 @@ class ToyConfig:
 class ToyTraining:
     """How the network is trained."""
 
-    mega_bp: float = 45.0
+    mega_bp: float = 70.0
     """Sequence seen in training, in Mb; most of it several times."""
 
     crop: int = 1024
@@ -292,7 +292,7 @@ def save(model: ModuleModel, folder: str | Path) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(_model(ToyNetwork(ToyConfig(tracks=3)), 2048), folder)
     ...     load(folder).layers["conv1d_1"]
-    LayerInfo(name='conv1d_1', channels=20, stride=2, window_lo=11, window_hi=12)
+    LayerInfo(name='conv1d_1', channels=18, stride=2, window_lo=11, window_hi=12)
     """
     network = model.module
     if not isinstance(network, ToyNetwork):
