@@ -31,7 +31,7 @@ from saers.models import toy
 from saers.models.module import ModuleModel
 from saers.motif import Motif
 from saers.motifs.databases import load_database
-from saers.pipeline import run_recipe
+from saers.pipeline import StageReport, run_recipe
 from saers.progress import SILENT, Progress
 from saers.store import RunStore, atomic_path
 
@@ -140,15 +140,7 @@ def run_demo(
         write_truth(truth, place / "truth")
         write_input(truth, place / "input")
     with clock.stage("model"):
-        holdout = np.array([name == truth.holdout for name in tracks.chromosomes])
-        result = toy.train_toy(
-            tracks.letters,
-            tracks.values,
-            config=toy.ToyConfig(tracks=truth.config.n_tracks, bin=truth.config.bin),
-            training=training or toy.ToyTraining(seed=seed + _LEARNER),
-            holdout=holdout,
-            progress=progress,
-        )
+        result = _train(truth, tracks, training or toy.ToyTraining(seed=seed + _LEARNER), progress)
         toy.save(result.model, place / "input" / "model")
     with clock.stage("learned"):
         learning = _measure(result.model, truth, occupancy, tracks)
@@ -162,30 +154,39 @@ def run_demo(
         _run_channels(sections, place, progress)
     with clock.stage("shuffled"):
         found = _recoveries(place, truth, database, seed)
-    facts = {report.stage: report.facts for report in reports}
     summary = {
         "seed": seed,
         **_counts(truth, learning, found),
-        "channels": facts["capture"]["channels"],
-        "latents": facts["train"]["latents"],
-        "units": {name: _selected(place / folder) for name, folder in _FOLDERS.items()},
-        "fvu": facts["train"]["fvu"],
-        "dead_share": facts["train"]["dead_share"],
+        **_facts(reports, place),
         "r_squared": round(result.r_squared, 4),
         "settings": {
             "simulation": asdict(truth.config),
             **{name: sections[name] for name in ("train", "seqlets", "motifs")},
         },
-        "versions": {
-            "saers": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "versions": _versions(),
         "seconds": clock.total(),
     }
     with atomic_path(place / "demo.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
     return DemoReport(summary, place)
+
+
+def _train(
+    truth: Simulation, tracks: Tracks, training: toy.ToyTraining, progress: Progress
+) -> toy.ToyResult:
+    """Train the model on all chromosomes but the last."""
+    return toy.train_toy(
+        tracks.letters,
+        tracks.values,
+        config=toy.ToyConfig(tracks=truth.config.n_tracks, bin=truth.config.bin),
+        training=training,
+        holdout=_held_out(truth, tracks),
+        progress=progress,
+    )
+
+
+def _held_out(truth: Simulation, tracks: Tracks) -> NDArray[np.bool_]:
+    return np.array([name == truth.holdout for name in tracks.chromosomes])
 
 
 def _recipe(truth: Simulation, seed: int) -> dict[str, Any]:
@@ -214,11 +215,10 @@ def _measure(
         with torch.no_grad():
             return np.asarray(model.module(onehot(letters)).numpy(), dtype=np.float32)
 
-    held = np.array([name == truth.holdout for name in tracks.chromosomes])
     known = (tracks.letters < 4).all(axis=1)
     learning = measure_learning(
         predict,
-        tracks.letters[held & known][:_BACKGROUNDS],
+        tracks.letters[_held_out(truth, tracks) & known][:_BACKGROUNDS],
         truth.instances,
         occupancy,
         tracks.weights,
@@ -269,3 +269,23 @@ def _counts(
 def _selected(run: Path) -> int:
     """Count the units whose seqlets were searched for motifs."""
     return int(RunStore(run).read_table("features")["selected"].sum())
+
+
+def _facts(reports: list[StageReport], place: Path) -> dict[str, Any]:
+    """Take over what the stages of the pipeline say of themselves."""
+    facts = {report.stage: report.facts for report in reports}
+    return {
+        "channels": facts["capture"]["channels"],
+        "latents": facts["train"]["latents"],
+        "units": {name: _selected(place / folder) for name, folder in _FOLDERS.items()},
+        "fvu": facts["train"]["fvu"],
+        "dead_share": facts["train"]["dead_share"],
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "saers": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }

@@ -239,29 +239,13 @@ def train_toy(
     >>> train_toy(letters, tracks, config=small, training=quick, holdout=held).model.input_length
     64
     """
-    length = letters.shape[1]
-    if length % training.crop or training.crop % config.bin:
-        raise ValueError(
-            f"crop must divide the windows ({length} bp) and be a multiple of bin "
-            f"({config.bin}), got {training.crop}"
-        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         network, guide = ToyNetwork(config), _Guide(config)
     order = torch.Generator().manual_seed(training.seed)
-    sequence = torch.from_numpy(letters[~holdout].reshape(-1, training.crop))
-    pieces = length // training.crop
-    bins = training.crop // config.bin
-    target = torch.from_numpy(tracks[~holdout]).reshape(-1, config.tracks, pieces, bins)
-    target = target.transpose(1, 2).flatten(0, 1)
+    sequence, target = _cut(letters[~holdout], tracks[~holdout], training.crop, config.bin)
     steps = max(2, round(training.mega_bp * 1e6 / (training.batch_size * training.crop)))
-    parameters = [*network.parameters(), *guide.parameters()]
-    optimiser = torch.optim.AdamW(
-        parameters, training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, training.learning_rate, total_steps=steps, pct_start=0.15
-    )
+    optimiser, schedule = _optimiser([*network.parameters(), *guide.parameters()], training, steps)
     progress.start("training the model", steps)
     for step in range(steps):
         chosen = torch.randint(len(sequence), (training.batch_size,), generator=order)
@@ -280,7 +264,33 @@ def train_toy(
         progress.advance()
     network.eval()
     measured = _r_squared(network, letters[holdout], tracks[holdout]) if holdout.any() else np.nan
-    return ToyResult(_model(network, length), measured)
+    return ToyResult(_model(network, letters.shape[1]), measured)
+
+
+def _cut(
+    letters: NDArray[np.uint8], tracks: NDArray[np.float32], crop: int, bin: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut windows and their tracks into pieces: (pieces, crop), (pieces, tracks, crop / bin)."""
+    length = letters.shape[1]
+    if length % crop or crop % bin:
+        raise ValueError(
+            f"crop must divide the windows ({length} bp) and be a multiple of bin ({bin}), "
+            f"got {crop}"
+        )
+    target = torch.from_numpy(tracks).reshape(len(tracks), -1, length // crop, crop // bin)
+    return torch.from_numpy(letters.reshape(-1, crop)), target.transpose(1, 2).flatten(0, 1)
+
+
+def _optimiser(
+    parameters: list[nn.Parameter], training: ToyTraining, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW under a one-cycle schedule."""
+    peak = training.learning_rate
+    optimiser = torch.optim.AdamW(parameters, peak, weight_decay=training.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, peak, total_steps=steps, pct_start=0.15
+    )
+    return optimiser, schedule
 
 
 def save(model: ModuleModel, folder: str | Path) -> None:
