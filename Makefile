@@ -9,7 +9,7 @@ UV := $(shell command -v uv || echo $(VENV)/bin/uv)
 DEVELOP := VIRTUAL_ENV=$(abspath $(VENV)) $(VENV)/bin/maturin develop --quiet --uv
 RUST_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run --cargo-quiet,cargo test --quiet)
 
-.PHONY: help demo test setup build build-release lint types rust python wheel clean
+.PHONY: help demo test bench setup build build-release lint types rust python wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +18,10 @@ demo: build-release ## Simulate, train, run the pipeline, print what was found (
 	$(VENV)/bin/saers demo -o demo
 
 test: setup rust build lint types python ## Rust and Python tests, doctests, lint, types
+
+bench: build-release ## Compare speed with peers, one thread each, and write docs/benchmarks.md
+	$(UV) pip install --quiet --python $(PY) --group bench
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 RAYON_NUM_THREADS=1 $(PY) -m benches --out docs/benchmarks.md
 
 setup: $(VENV)/.ready ## Make .venv with everything that is needed
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::{Error, Result, threads};
 
 mod em;
 mod enrichment;
@@ -86,6 +86,7 @@ impl Deadline {
     }
 
     fn check(&self) -> Result<()> {
+        threads::check()?;
         match self.0 {
             Some((end, seconds)) if Instant::now() > end => Err(Error::Timeout { seconds }),
             _ => Ok(()),

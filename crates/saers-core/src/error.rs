@@ -27,6 +27,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The caller asked the kernel to give up.
+    #[error("stopped on request")]
+    Stopped,
     /// A search used up the time that its caller allowed.
     #[error("no result within {seconds} s")]
     Timeout {

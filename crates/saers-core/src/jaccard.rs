@@ -100,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::threads::install;
+    use crate::threads::{Stop, install};
 
     fn lists() -> impl Strategy<Value = Vec<Interval>> {
         let one = (0_u32..2, 0_i64..80, 0_i64..15, 0_u32..5);
@@ -164,8 +164,8 @@ mod tests {
 
         #[test]
         fn the_number_of_threads_changes_nothing(intervals in lists()) {
-            let one = install(Some(1), || jaccard(intervals.clone(), 5)).unwrap().unwrap();
-            let many = install(Some(4), || jaccard(intervals, 5)).unwrap().unwrap();
+            let one = install(Some(1), &Stop::default(), || jaccard(intervals.clone(), 5)).unwrap().unwrap();
+            let many = install(Some(4), &Stop::default(), || jaccard(intervals, 5)).unwrap().unwrap();
             prop_assert_eq!(one, many);
         }
     }

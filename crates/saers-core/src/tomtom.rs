@@ -147,44 +147,12 @@ struct Entry {
 /// };
 /// let [x, y] = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
 /// let targets = [a("ag", vec![x, y, y, x]), a("ga", vec![y, x, x, x])];
-/// let matches = compare(&[a("q", vec![y, y, x])], &targets, &Options::default(), Some(1))?;
+/// let matches = compare(&[a("q", vec![y, y, x])], &targets, &Options::default())?;
 /// assert_eq!((matches[0].target, matches[0].offset, matches[0].overlap), (0, 1, 3));
 /// # Ok::<(), saers_core::Error>(())
 /// ```
-pub fn compare(
-    queries: &[Motif],
-    targets: &[Motif],
-    options: &Options,
-    threads: Option<usize>,
-) -> Result<Vec<Match>> {
+pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<Vec<Match>> {
     check(queries, targets, options)?;
-    threads::install(threads, || compare_chunks(queries, targets, options))?
-}
-
-fn check(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<()> {
-    if targets.is_empty() {
-        return Err(Error::invalid("targets must hold at least one motif, got none"));
-    }
-    if !(options.pseudocount.is_finite() && options.pseudocount >= 0.0) {
-        let got = options.pseudocount;
-        return Err(Error::invalid(format!(
-            "pseudocount must be finite and at least 0, got {got}"
-        )));
-    }
-    if options.min_overlap == 0 {
-        return Err(Error::invalid("min_overlap must be positive, got 0"));
-    }
-    match queries.iter().find(|query| query.frequencies.width() > MAX_QUERY_WIDTH) {
-        None => Ok(()),
-        Some(query) => Err(Error::invalid(format!(
-            "queries may be at most {MAX_QUERY_WIDTH} wide, {} has {}",
-            query.id,
-            query.frequencies.width()
-        ))),
-    }
-}
-
-fn compare_chunks(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<Vec<Match>> {
     let mut bootstrap = Bootstrap::new();
     let mut matches = Vec::new();
     let mut prepared: Option<Columns> = None;
@@ -219,6 +187,29 @@ fn compare_chunks(queries: &[Motif], targets: &[Motif], options: &Options) -> Re
     Ok(matches)
 }
 
+fn check(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<()> {
+    if targets.is_empty() {
+        return Err(Error::invalid("targets must hold at least one motif, got none"));
+    }
+    if !(options.pseudocount.is_finite() && options.pseudocount >= 0.0) {
+        let got = options.pseudocount;
+        return Err(Error::invalid(format!(
+            "pseudocount must be finite and at least 0, got {got}"
+        )));
+    }
+    if options.min_overlap == 0 {
+        return Err(Error::invalid("min_overlap must be positive, got 0"));
+    }
+    match queries.iter().find(|query| query.frequencies.width() > MAX_QUERY_WIDTH) {
+        None => Ok(()),
+        Some(query) => Err(Error::invalid(format!(
+            "queries may be at most {MAX_QUERY_WIDTH} wide, {} has {}",
+            query.id,
+            query.frequencies.width()
+        ))),
+    }
+}
+
 /// Cuts queries into runs of at most [`CHUNK`] that `same` holds together.
 fn runs(
     queries: &[Motif],
@@ -234,6 +225,7 @@ fn runs(
 
 /// Aligns a query with every strand and sorts the strands, best first.
 fn rank(query: &Motif, targets: &[Motif], columns: &Columns, options: &Options) -> Result<Ranking> {
+    threads::check()?;
     let scaled = Scaled::new(query, columns, options)?;
     let aligned = alignment::best_alignments(&scaled, columns, options);
     let p_values = null::p_values(&scaled, columns, &aligned);

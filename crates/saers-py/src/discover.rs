@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
+use saers_core::Error;
 use saers_core::discover::{self as core, Discovery, Options, discover};
-use saers_core::{Error, threads};
 
-use crate::error::CoreResult;
+use crate::error::CoreError;
+use crate::wait;
 
 /// A matrix (width, 4), the number of sites, log10 of the E-value.
 type Found<'py> = (Bound<'py, PyArray2<f64>>, usize, f64);
@@ -29,16 +30,17 @@ pub fn discover_motifs<'py>(
     seed: u64,
     threads: Option<usize>,
     time_limit: Option<f64>,
-) -> CoreResult<Vec<Found<'py>>> {
+) -> PyResult<Vec<Found<'py>>> {
     let time_limit = time_limit
         .map(|seconds| {
             Duration::try_from_secs_f64(seconds)
                 .map_err(|_| Error::invalid(format!("time_limit must be positive, got {seconds}")))
         })
-        .transpose()?;
+        .transpose()
+        .map_err(CoreError::from)?;
     let options = Options { count, evalue, min_width, max_width, both_strands, seed, time_limit };
     let search = || discover(&sequences, controls.as_deref(), &options);
-    let found = py.detach(|| threads::install(threads, search))??;
+    let found = wait::run(py, threads, search)?;
     Ok(found.into_iter().map(|motif| pack(py, motif)).collect())
 }
 

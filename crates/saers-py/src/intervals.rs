@@ -2,10 +2,11 @@
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
+use saers_core::Error;
 use saers_core::intervals::{self, Interval};
-use saers_core::{Error, threads};
 
 use crate::error::{CoreError, CoreResult};
+use crate::wait;
 
 /// Columns of intervals: tag (feature or class), chromosome, start, end.
 pub type Columns<'py> = (
@@ -35,10 +36,10 @@ pub fn count_overlaps<'py>(
     annotation: Columns<'py>,
     shape: (usize, usize),
     threads: Option<usize>,
-) -> CoreResult<Counts<'py>> {
+) -> PyResult<Counts<'py>> {
     let (queries, annotation) = (rows(&intervals)?, rows(&annotation)?);
     let count = || intervals::count_overlaps(&queries, annotation, shape.0, shape.1);
-    let counts = py.detach(|| threads::install(threads, count))??;
+    let counts = wait::run(py, threads, count)?;
     Ok((counts.n_intervals.into_pyarray(py), counts.bases.into_pyarray(py)))
 }
 
@@ -62,11 +63,11 @@ fn columns(py: Python<'_>, intervals: Vec<Interval>) -> Merged<'_> {
 
 /// Union of the intervals of each tag.
 #[pyfunction]
-pub fn merge<'py>(py: Python<'py>, intervals: Columns<'py>) -> CoreResult<Merged<'py>> {
+pub fn merge<'py>(py: Python<'py>, intervals: Columns<'py>) -> PyResult<Merged<'py>> {
     let rows = rows(&intervals)?;
-    let merged = py.detach(|| {
+    let merged = wait::run(py, None, || {
         intervals::check("intervals", &rows, usize::MAX)?;
-        Ok::<_, Error>(intervals::merge(rows))
+        Ok(intervals::merge(rows))
     })?;
     Ok(columns(py, merged))
 }

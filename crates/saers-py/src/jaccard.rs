@@ -2,10 +2,10 @@
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
-use saers_core::{jaccard as core, threads};
+use saers_core::jaccard as core;
 
-use crate::error::CoreResult;
 use crate::intervals::{Columns, rows};
+use crate::wait;
 
 /// Columns of relations: a, b, intersection, union, pairs of intervals.
 type Relations<'py> = (
@@ -23,10 +23,9 @@ pub fn jaccard<'py>(
     intervals: Columns<'py>,
     n_features: usize,
     threads: Option<usize>,
-) -> CoreResult<Relations<'py>> {
+) -> PyResult<Relations<'py>> {
     let rows = rows(&intervals)?;
-    let work = || core::jaccard(rows, n_features);
-    let pairs = py.detach(|| threads::install(threads, work))??;
+    let pairs = wait::run(py, threads, || core::jaccard(rows, n_features))?;
     let numbers = |of: fn(&core::Relation) -> u32| -> Vec<u32> { pairs.iter().map(of).collect() };
     let bases = |of: fn(&core::Relation) -> i64| -> Vec<i64> { pairs.iter().map(of).collect() };
     Ok((

@@ -13,6 +13,7 @@ mod shuffle;
 mod stats;
 mod tomtom;
 mod topk;
+mod wait;
 
 /// Kernels of saers; private, typed by `_core.pyi`.
 #[pymodule(gil_used = false)]

@@ -2,10 +2,10 @@
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
-use saers_core::{shuffle, threads};
+use saers_core::shuffle;
 
-use crate::error::CoreResult;
 use crate::intervals::{Columns, rows};
+use crate::wait;
 
 /// Intervals, an annotation, and the room in which the intervals may be put elsewhere.
 #[pyclass(frozen, module = "saers._core")]
@@ -39,11 +39,11 @@ impl Placement {
         room: (Columns<'py>, Columns<'py>),
         shape: [usize; 2],
         threads: Option<usize>,
-    ) -> CoreResult<Self> {
+    ) -> PyResult<Self> {
         let (intervals, annotation) = (rows(&intervals)?, rows(&annotation)?);
         let (space, holes) = (rows(&room.0)?, rows(&room.1)?);
         let build = || shuffle::Placement::new(intervals, annotation, space, holes, shape);
-        let placement = py.detach(|| threads::install(threads, build))??;
+        let placement = wait::run(py, threads, build)?;
         Ok(Self { placement, threads })
     }
 
@@ -56,9 +56,9 @@ impl Placement {
         py: Python<'py>,
         n_controls: u32,
         seed: u64,
-    ) -> CoreResult<Controls<'py>> {
-        let work = || self.placement.controls(n_controls, seed);
-        let found = py.detach(|| threads::install(self.threads, work))?;
+    ) -> PyResult<Controls<'py>> {
+        let work = || Ok(self.placement.controls(n_controls, seed));
+        let found = wait::run(py, self.threads, work)?;
         Ok((
             found.sum.into_pyarray(py),
             found.squares.into_pyarray(py),
@@ -67,8 +67,8 @@ impl Placement {
         ))
     }
 
-    fn expected<'py>(&self, py: Python<'py>) -> CoreResult<Expected<'py>> {
-        let found = py.detach(|| threads::install(self.threads, || self.placement.expected()))?;
+    fn expected<'py>(&self, py: Python<'py>) -> PyResult<Expected<'py>> {
+        let found = wait::run(py, self.threads, || Ok(self.placement.expected()))?;
         Ok((
             found.mean.into_pyarray(py),
             found.variance.into_pyarray(py),

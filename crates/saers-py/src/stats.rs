@@ -3,9 +3,9 @@
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use saers_core::stats::Summary;
-use saers_core::threads::install;
 
 use crate::error::CoreResult;
+use crate::wait;
 
 /// Running statistics per channel.
 #[pyclass(module = "saers._core")]
@@ -42,9 +42,7 @@ impl ChannelStats {
     ) -> PyResult<()> {
         let (values, windows) = (values.as_slice()?, windows.as_slice()?);
         let mask = mask.as_ref().map(|mask| mask.as_slice()).transpose()?;
-        let work = || self.0.update(values, windows, first_position, mask);
-        let done: CoreResult<()> = py.detach(|| Ok(install(threads, work)??));
-        Ok(done?)
+        wait::run(py, threads, || self.0.update(values, windows, first_position, mask))
     }
 
     /// Add what another accumulator has seen.

@@ -6,8 +6,9 @@ use pyo3::types::PyDict;
 use saers_core::motif::Row;
 use saers_core::tomtom::{Criterion, Distance, Match, Options, QValues, compare};
 
-use crate::error::{CoreError, CoreResult};
+use crate::error::CoreError;
 use crate::formats::{Parts, motifs};
+use crate::wait;
 
 /// Compares queries with targets; returns one array for each column of the table.
 #[pyfunction]
@@ -42,8 +43,7 @@ pub fn tomtom<'py>(
         background,
     };
     let (queries, targets) = (motifs(&queries)?, motifs(&targets)?);
-    let run = || -> CoreResult<_> { Ok(compare(&queries, &targets, &options, threads)?) };
-    table(py, &py.detach(run)?)
+    table(py, &wait::run(py, threads, || compare(&queries, &targets, &options))?)
 }
 
 fn table<'py>(py: Python<'py>, matches: &[Match]) -> PyResult<Bound<'py, PyDict>> {

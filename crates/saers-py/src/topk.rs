@@ -2,10 +2,10 @@
 
 use numpy::{PyArray1, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use saers_core::threads::install;
 use saers_core::topk::{self, Pick};
 
 use crate::error::CoreResult;
+use crate::wait;
 
 pub mod sparse;
 
@@ -53,8 +53,7 @@ impl DenseTop {
         threads: Option<usize>,
     ) -> PyResult<()> {
         let values = values.as_slice()?;
-        let done: CoreResult<()> = py.detach(|| Ok(install(threads, || self.top.update(values))??));
-        Ok(done?)
+        wait::run(py, threads, || self.top.update(values))
     }
 
     /// Return the columns channel, rank, position, value.
@@ -78,8 +77,7 @@ pub fn top_positions<'py>(
     let positions = values.shape()[1];
     let values = values.as_slice()?;
     let search = || topk::top_positions(values, positions, channels, k, min_distance);
-    let found: CoreResult<_> = py.detach(|| Ok(install(threads, search)??));
-    let picks = found?;
+    let picks = wait::run(py, threads, search)?;
     let counts = picks.chunks(channels).map(|window| window.iter().map(Vec::len).sum::<usize>());
     let counts = PyArray1::from_iter(py, counts.map(|count| count as i64));
     Ok((counts, columns(py, &picks, channels)))

@@ -81,7 +81,10 @@ fn order_strand_and_threads_do_not_matter() {
     assert!(holds(&expected[0], b"CACGTGAC"));
     let other: Vec<Vec<u8>> = sequences.iter().rev().map(|s| turned(s)).collect();
     for threads in [1, 3] {
-        let found = crate::threads::install(Some(threads), || run(&other, &Options::default()));
+        let found =
+            crate::threads::install(Some(threads), &crate::threads::Stop::default(), || {
+                run(&other, &Options::default())
+            });
         assert_eq!(found.unwrap(), expected);
     }
 }

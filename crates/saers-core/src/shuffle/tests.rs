@@ -1,5 +1,5 @@
 use super::*;
-use crate::threads::install;
+use crate::threads::{Stop, install};
 
 fn interval(chrom: u32, start: i64, end: i64, tag: u32) -> Interval {
     Interval { chrom, start, end, tag }
@@ -39,8 +39,8 @@ fn shuffled_intervals_stay_in_free_space() {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let placement = placement();
-    let one = install(Some(1), || placement.controls(37, 5)).unwrap();
-    let many = install(Some(4), || placement.controls(37, 5)).unwrap();
+    let one = install(Some(1), &Stop::default(), || placement.controls(37, 5)).unwrap();
+    let many = install(Some(4), &Stop::default(), || placement.controls(37, 5)).unwrap();
     assert_eq!(one, many);
     assert_ne!(one, placement.controls(37, 6));
 }

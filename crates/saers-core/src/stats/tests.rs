@@ -42,7 +42,10 @@ fn the_number_of_threads_does_not_change_a_bit() {
     let values: Vec<f32> =
         (0..30_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) as f32).sqrt()).collect();
     let run = |threads| {
-        crate::threads::install(Some(threads), || seen(&values, 3, None).summary()).unwrap()
+        crate::threads::install(Some(threads), &crate::threads::Stop::default(), || {
+            seen(&values, 3, None).summary()
+        })
+        .unwrap()
     };
     assert_eq!(run(1), run(4));
 }

@@ -80,7 +80,9 @@ fn long_windows_of_many_channels_agree_on_any_number_of_threads() {
     let (columns, rows) = columns(&kinds, &noise);
     for threads in [1, 4] {
         let found =
-            crate::threads::install(Some(threads), || top_positions(&rows, 20_000, 70, 8, 34));
+            crate::threads::install(Some(threads), &crate::threads::Stop::default(), || {
+                top_positions(&rows, 20_000, 70, 8, 34)
+            });
         for (column, picks) in columns.iter().zip(found.unwrap().unwrap()) {
             assert_eq!(bits(&picks), brute_force(column, 8, 34));
         }

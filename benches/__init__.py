@@ -1,0 +1,1 @@
+"""Comparisons with peers in the same run; ``make bench`` writes docs/benchmarks.md."""
