@@ -17,6 +17,7 @@ __all__ = [
     "TopSeqlets",
     "__version__",
     "count_overlaps",
+    "decode_chunk",
     "discover_motifs",
     "jaccard",
     "merge",
@@ -195,3 +196,8 @@ class Placement:
     ) -> tuple[
         NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
     ]: ...
+
+# source.rs
+def decode_chunk(
+    packed: bytes, filters: list[tuple[int, list[int]]], mask: int, raw_size: int, item_size: int
+) -> bytes: ...

@@ -1,9 +1,9 @@
 //! Kernels of saers: slices in, owned values out, no Python.
 //!
 //! Modules in the order in which they may use each other: [`error`], [`threads`], then
-//! streaming over activations ([`stats`], [`topk`]), sequence and intervals ([`fasta`],
-//! [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`], [`tomtom`],
-//! [`discover`]).
+//! streaming over activations ([`source`], [`stats`], [`topk`]), sequence and intervals
+//! ([`fasta`], [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`],
+//! [`tomtom`], [`discover`]).
 
 pub mod discover;
 pub mod error;
@@ -13,6 +13,7 @@ pub mod intervals;
 pub mod jaccard;
 pub mod motif;
 pub mod shuffle;
+pub mod source;
 pub mod stats;
 pub mod threads;
 pub mod tomtom;

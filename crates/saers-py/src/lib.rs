@@ -10,6 +10,7 @@ mod intervals;
 mod jaccard;
 mod motif;
 mod shuffle;
+mod source;
 mod stats;
 mod tomtom;
 mod topk;
@@ -36,6 +37,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::shuffle::Placement;
+    #[pymodule_export]
+    use crate::source::decode_chunk;
     #[pymodule_export]
     use crate::stats::ChannelStats;
     #[pymodule_export]
