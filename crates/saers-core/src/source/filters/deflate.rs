@@ -19,4 +19,12 @@ impl Inflater {
             }
         })
     }
+
+    /// Inflates what must fill `to`.
+    pub(super) fn block(&mut self, from: &[u8], to: &mut [u8]) -> Result<()> {
+        match self.decode(from, to)? {
+            found if found == to.len() => Ok(()),
+            found => Err(format!("deflate: a block of {found} bytes instead of {}", to.len())),
+        }
+    }
 }

@@ -8,9 +8,8 @@ pub(super) fn decode(from: &[u8], to: &mut [u8]) -> Result<usize> {
     let (size, from) = from.split_first_chunk().ok_or_else(short)?;
     let (block_size, mut from) = from.split_first_chunk().ok_or_else(short)?;
     let (size, block_size) = (u64::from_be_bytes(*size), u32::from_be_bytes(*block_size));
-    let limit = to.len();
     let to = usize::try_from(size).ok().and_then(|size| to.get_mut(..size));
-    let to = to.ok_or_else(|| format!("lz4: {size} bytes announced where {limit} fit"))?;
+    let to = to.ok_or_else(|| format!("lz4: {size} bytes announced, too many"))?;
     if block_size == 0 {
         return Err("lz4: blocks of 0 bytes".into());
     }
@@ -30,9 +29,10 @@ pub(super) fn decode(from: &[u8], to: &mut [u8]) -> Result<usize> {
 
 /// Decodes one LZ4 block that must fill `to`.
 pub(super) fn block(from: &[u8], to: &mut [u8]) -> Result<()> {
-    let found = lz4_flex::block::decompress_into(from, to).map_err(|e| format!("lz4: {e}"))?;
-    match found == to.len() {
-        true => Ok(()),
-        false => Err(format!("lz4: a block of {found} bytes instead of {}", to.len())),
+    let wanted = i32::try_from(to.len()).map_err(|_| "lz4: a block over 2 GiB")?;
+    match lz4::block::decompress_to_buffer(from, Some(wanted), to) {
+        Ok(found) if found == to.len() => Ok(()),
+        Ok(found) => Err(format!("lz4: a block of {found} bytes instead of {wanted}")),
+        Err(_) => Err("lz4: not a block".into()),
     }
 }

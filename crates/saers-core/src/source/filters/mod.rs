@@ -3,12 +3,19 @@
 //! A chunk may come from anywhere, so every length in it is checked against the size that the
 //! chunk must have, and nothing larger than a small multiple of that size is ever allocated.
 
+mod bits;
+mod bitshuffle;
+mod blosc;
+mod blosclz;
+mod copy;
 mod deflate;
 mod fletcher32;
 mod lz4;
 mod lzf;
 mod shuffle;
 mod zstandard;
+
+use bitshuffle::Bitshuffle;
 
 /// What went wrong in a chunk; the caller adds file and place.
 type Result<T> = std::result::Result<T, String>;
@@ -55,6 +62,8 @@ enum Pack {
     Lzf,
     Lz4,
     Zstd,
+    Bitshuffle(Bitshuffle),
+    Blosc,
 }
 
 /// Room for the stages of a chunk, kept from one chunk to the next.
@@ -70,9 +79,19 @@ pub struct Scratch {
     tools: Tools,
 }
 
-/// Decoders that are costly to set up.
+/// What the filters work with.
 #[derive(Default)]
 struct Tools {
+    codecs: Codecs,
+    /// For one block of a chunk, before its bytes or bits are put together.
+    block: Room,
+    /// For a piece of a block, between its bits and its bytes.
+    planes: Room,
+}
+
+/// Decoders that are costly to set up.
+#[derive(Default)]
+struct Codecs {
     inflater: deflate::Inflater,
     zstd: zstandard::Decoder,
 }
@@ -169,6 +188,8 @@ impl Step {
             3 => Self::Fletcher32,
             32000 => Self::Pack(Pack::Lzf),
             32004 => Self::Pack(Pack::Lz4),
+            32001 => Self::Pack(Pack::Blosc),
+            32008 => Self::Pack(Pack::Bitshuffle(Bitshuffle::new(&filter.values)?)),
             32015 => Self::Pack(Pack::Zstd),
             _ => return None,
         })
@@ -179,10 +200,12 @@ impl Pack {
     /// Unpacks into the front of `to` and tells how many bytes there are.
     fn undo(self, from: &[u8], to: &mut [u8], tools: &mut Tools) -> Result<usize> {
         match self {
-            Self::Deflate => tools.inflater.decode(from, to),
+            Self::Deflate => tools.codecs.inflater.decode(from, to),
             Self::Lzf => lzf::decode(from, to),
             Self::Lz4 => lz4::decode(from, to),
-            Self::Zstd => tools.zstd.decode(from, to),
+            Self::Zstd => tools.codecs.zstd.decode(from, to),
+            Self::Bitshuffle(filter) => filter.decode(from, to, tools),
+            Self::Blosc => blosc::decode(from, to, tools),
         }
     }
 }
@@ -198,11 +221,13 @@ impl Wanted {
     fn after<'a>(before: impl Iterator<Item = &'a Step>, raw_size: usize) -> Self {
         let exact = Self { size: raw_size, loose: false };
         before.fold(exact, |wanted, step| match step {
-            Step::Shuffle { .. } => wanted,
+            Step::Shuffle { .. } | Step::Pack(Pack::Bitshuffle(Bitshuffle { codec: None, .. })) => {
+                wanted
+            }
             Step::Fletcher32 => Self { size: wanted.size.saturating_add(4), ..wanted },
-            // What does not shrink is stored with a little bookkeeping, never twice as large.
+            // The worst is one zstd frame for every 8 bytes.
             Step::Pack(_) => {
-                Self { size: wanted.size.saturating_mul(2).saturating_add(4096), loose: true }
+                Self { size: wanted.size.saturating_mul(4).saturating_add(4096), loose: true }
             }
         })
     }

@@ -10,17 +10,22 @@ pub(super) fn undo(from: &[u8], to: &mut [u8], item: usize) {
     let from = &from[..whole];
     match item {
         1 => to.copy_from_slice(from),
-        2 => interleave::<2>(from, to),
-        4 => interleave::<4>(from, to),
-        8 => interleave::<8>(from, to),
+        2 => interleave::<2>(planes(from), to),
+        4 => interleave::<4>(planes(from), to),
+        8 => interleave::<8>(planes(from), to),
         _ => interleave_any(from, to, item),
     }
 }
 
-fn interleave<const N: usize>(from: &[u8], to: &mut [u8]) {
+fn planes<const N: usize>(from: &[u8]) -> [&[u8]; N] {
+    let count = from.len() / N;
+    std::array::from_fn(|plane| &from[plane * count..][..count])
+}
+
+/// Writes the first bytes of all planes, then the second ones, and so on.
+pub(super) fn interleave<const N: usize>(planes: [&[u8]; N], to: &mut [u8]) {
     let (items, _) = to.as_chunks_mut::<N>();
-    let count = items.len();
-    let planes: [&[u8]; N] = std::array::from_fn(|plane| &from[plane * count..][..count]);
+    let planes = planes.map(|plane| &plane[..items.len()]);
     for (index, item) in items.iter_mut().enumerate() {
         *item = std::array::from_fn(|plane| planes[plane][index]);
     }

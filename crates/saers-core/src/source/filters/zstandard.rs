@@ -17,4 +17,12 @@ impl Decoder {
         let decoder = self.0.as_mut().ok_or("zstd: no memory for a decoder")?;
         decoder.decompress(to, from).map_err(|code| format!("zstd: {}", get_error_name(code)))
     }
+
+    /// Decodes what must fill `to`.
+    pub(super) fn block(&mut self, from: &[u8], to: &mut [u8]) -> Result<()> {
+        match self.decode(from, to)? {
+            found if found == to.len() => Ok(()),
+            found => Err(format!("zstd: a block of {found} bytes instead of {}", to.len())),
+        }
+    }
 }
