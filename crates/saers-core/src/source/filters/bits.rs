@@ -1,42 +1,67 @@
 //! Putting bits together again that were sorted by their place in the element: the first bits of
 //! all elements, then the second bits, and so on (the transform of Bitshuffle).
 
+use std::array::from_fn;
+
+use super::lanes::{Lanes, turn, weave};
 use super::{Result, Room, shuffle};
 
-/// Bytes put together in one go, so that they stay in the L1 cache.
-const PIECE: usize = 4096;
+/// Elements that are worked on together, one a bit of [`Lanes`].
+const STEP: usize = 8 * size_of::<Lanes>();
 
 /// Undoes the transform of whole elements, whose number is a multiple of 8.
 ///
 /// Both slices have the same size; `room` is for the bytes in between.
 pub(super) fn undo(from: &[u8], to: &mut [u8], item: usize, room: &mut Room) -> Result<()> {
-    let groups = to.len() / (8 * item); // of 8 elements; a row of bits has as many bytes
-    let step = (PIECE / (8 * item)).max(1);
-    let room = room.take((8 * step * item).saturating_add(8 * step))?;
-    let (planes, eights) = room.split_at_mut(8 * step * item);
-    for (piece, to) in to.chunks_mut(8 * step * item).enumerate() {
-        let (start, count) = (piece * step, to.len() / (8 * item));
-        let planes = &mut planes[..to.len()];
-        for (byte, plane) in planes.chunks_exact_mut(8 * count).enumerate() {
-            let row = |bit| &from[(8 * byte + bit) * groups + start..][..count];
-            shuffle::interleave(std::array::from_fn::<_, 8, _>(row), &mut eights[..8 * count]);
-            for (to, eight) in plane.as_chunks_mut().0.iter_mut().zip(eights.as_chunks().0) {
-                *to = transpose(u64::from_le_bytes(*eight)).to_le_bytes();
+    match item {
+        1 => fused::<1>(from, to),
+        2 => fused::<2>(from, to),
+        4 => fused::<4>(from, to),
+        8 => fused::<8>(from, to),
+        _ => apart(from, to, item, room)?,
+    }
+    Ok(())
+}
+
+fn fused<const N: usize>(from: &[u8], to: &mut [u8]) {
+    let row = to.len() / (8 * N);
+    for (step, to) in to.chunks_mut(STEP * N).enumerate() {
+        let planes: [_; N] = from_fn(|plane| join(from, row, plane, step));
+        for (part, to) in to.chunks_mut(size_of::<[Lanes; N]>()).enumerate() {
+            let woven = weave(planes.each_ref().map(|plane| plane[part]));
+            let bytes = woven.as_flattened();
+            match bytes.len() == to.len() {
+                true => to.copy_from_slice(bytes),
+                false => to.copy_from_slice(&bytes[..to.len()]),
             }
+        }
+    }
+}
+
+fn apart(from: &[u8], to: &mut [u8], item: usize, room: &mut Room) -> Result<()> {
+    let row = to.len() / (8 * item);
+    let planes = room.take(to.len().min(STEP * item))?;
+    for (step, to) in to.chunks_mut(STEP * item).enumerate() {
+        let planes = &mut planes[..to.len()];
+        for (index, plane) in planes.chunks_exact_mut(to.len() / item).enumerate() {
+            let bytes = join(from, row, index, step);
+            plane.copy_from_slice(&bytes.as_flattened()[..plane.len()]);
         }
         shuffle::undo(planes, to, item);
     }
     Ok(())
 }
 
-/// Turns 8 bytes of 8 bits: bit j of byte i becomes bit i of byte j.
+/// Makes one byte of [`STEP`] elements from eight rows of bits, lowest first.
 #[inline(always)]
-fn transpose(mut bits: u64) -> u64 {
-    for (shift, mask) in
-        [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0xf0f0_f0f0)]
-    {
-        let swap = (bits ^ (bits >> shift)) & mask;
-        bits ^= swap ^ (swap << shift);
-    }
-    bits
+fn join(from: &[u8], row: usize, plane: usize, step: usize) -> [Lanes; 8] {
+    let rows = from_fn(|bit| {
+        let bits = &from[(8 * plane + bit) * row..][..row][step * size_of::<Lanes>()..];
+        bits.first_chunk().copied().unwrap_or_else(|| {
+            let mut padded = Lanes::default();
+            padded[..bits.len()].copy_from_slice(bits);
+            padded
+        })
+    });
+    weave(turn(rows))
 }

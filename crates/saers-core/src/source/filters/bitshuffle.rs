@@ -55,7 +55,10 @@ impl Bitshuffle {
         let rest = self.blocks(to, self.block, |to| {
             let (block, rest) = from.split_at(to.len());
             from = rest;
-            bits::undo(block, to, self.item, &mut tools.planes)
+            // Read in order once, so that reading it in many places does not wait for memory.
+            let near = tools.block.take(block.len())?;
+            near.copy_from_slice(block);
+            bits::undo(near, to, self.item, &mut tools.planes)
         })?;
         rest.copy_from_slice(from);
         Ok(size)

@@ -10,6 +10,7 @@ mod blosclz;
 mod copy;
 mod deflate;
 mod fletcher32;
+mod lanes;
 mod lz4;
 mod lzf;
 mod shuffle;

@@ -1,5 +1,9 @@
 //! Shuffle (HDF5's filter 2): the first bytes of all elements, then the second bytes, and so on.
 
+use std::array::from_fn;
+
+use super::lanes::{Lanes, weave};
+
 /// Puts the bytes of each element together again; bytes that fill no element stay at the end.
 ///
 /// Both slices have the same size.
@@ -10,24 +14,27 @@ pub(super) fn undo(from: &[u8], to: &mut [u8], item: usize) {
     let from = &from[..whole];
     match item {
         1 => to.copy_from_slice(from),
-        2 => interleave::<2>(planes(from), to),
-        4 => interleave::<4>(planes(from), to),
-        8 => interleave::<8>(planes(from), to),
+        2 => interleave::<2>(from, to),
+        4 => interleave::<4>(from, to),
+        8 => interleave::<8>(from, to),
+        16 => interleave::<16>(from, to),
         _ => interleave_any(from, to, item),
     }
 }
 
-fn planes<const N: usize>(from: &[u8]) -> [&[u8]; N] {
+fn interleave<const N: usize>(from: &[u8], to: &mut [u8]) {
     let count = from.len() / N;
-    std::array::from_fn(|plane| &from[plane * count..][..count])
-}
-
-/// Writes the first bytes of all planes, then the second ones, and so on.
-pub(super) fn interleave<const N: usize>(planes: [&[u8]; N], to: &mut [u8]) {
-    let (items, _) = to.as_chunks_mut::<N>();
-    let planes = planes.map(|plane| &plane[..items.len()]);
-    for (index, item) in items.iter_mut().enumerate() {
-        *item = std::array::from_fn(|plane| planes[plane][index]);
+    let planes: [&[u8]; N] = from_fn(|plane| &from[plane * count..][..count]);
+    let lanes = planes.map(|plane| &plane.as_chunks().0[..count / size_of::<Lanes>()]);
+    let mut blocks = to.chunks_exact_mut(N * size_of::<Lanes>());
+    for (index, to) in (&mut blocks).enumerate() {
+        let woven = weave::<N>(lanes.map(|plane| plane[index]));
+        to.copy_from_slice(woven.as_flattened());
+    }
+    let rest = blocks.into_remainder().as_chunks_mut::<N>().0;
+    let done = count - rest.len();
+    for (index, item) in rest.iter_mut().enumerate() {
+        *item = planes.map(|plane| plane[done + index]);
     }
 }
 
