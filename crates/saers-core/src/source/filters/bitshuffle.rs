@@ -10,11 +10,11 @@ pub(super) struct Bitshuffle {
     /// Elements of a block; 0 for the usual number.
     block: usize,
     /// How blocks are packed.
-    pub(super) codec: Option<Codec>,
+    codec: Option<Codec>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Codec {
+enum Codec {
     Lz4,
     Zstd,
 }
@@ -39,6 +39,11 @@ impl Bitshuffle {
         };
         let known = (1..=MOST_ITEM).contains(&item) && block.is_multiple_of(8);
         known.then_some(Self { item, block, codec })
+    }
+
+    /// Tells whether blocks are packed, and not sorted only.
+    pub(super) fn packs(&self) -> bool {
+        self.codec.is_some()
     }
 
     /// Decodes into the front of `to` and tells how many bytes there are.

@@ -112,7 +112,7 @@ impl Header {
             return Err("blosc: cut within the list of blocks".into());
         }
         let Tools { codecs, block, planes } = tools;
-        let mut left = from.len();
+        let mut left = from.len() - HEADER - 4 * to.len().div_ceil(self.block);
         for (to, &start) in to.chunks_mut(self.block).zip(starts) {
             let start = u32::from_le_bytes(start) as usize;
             let from = from.get(start..).ok_or("blosc: a block starts behind the chunk")?;

@@ -114,7 +114,9 @@ impl Pipeline {
         if item_size == 0 || filters.len() > u32::BITS as usize {
             return None;
         }
-        filters.iter().map(Step::new).collect::<Option<_>>().map(Self)
+        let steps: Vec<Step> = filters.iter().map(Step::new).collect::<Option<_>>()?;
+        // What three packing filters may need between them is not worth bounding.
+        (steps.iter().filter(|step| step.packs()).count() <= 2).then_some(Self(steps))
     }
 
     /// Tells whether chunks are stored as they are.
@@ -195,6 +197,12 @@ impl Step {
             _ => return None,
         })
     }
+
+    /// Tells whether the result has another size than what went in, in a way that only the
+    /// filter knows.
+    fn packs(&self) -> bool {
+        matches!(self, Self::Pack(pack) if !matches!(pack, Pack::Bitshuffle(filter) if !filter.packs()))
+    }
 }
 
 impl Pack {
@@ -222,14 +230,12 @@ impl Wanted {
     fn after<'a>(before: impl Iterator<Item = &'a Step>, raw_size: usize) -> Self {
         let exact = Self { size: raw_size, loose: false };
         before.fold(exact, |wanted, step| match step {
-            Step::Shuffle { .. } | Step::Pack(Pack::Bitshuffle(Bitshuffle { codec: None, .. })) => {
-                wanted
-            }
             Step::Fletcher32 => Self { size: wanted.size.saturating_add(4), ..wanted },
             // The worst is one zstd frame for every 8 bytes.
-            Step::Pack(_) => {
+            step if step.packs() => {
                 Self { size: wanted.size.saturating_mul(4).saturating_add(4096), loose: true }
             }
+            _ => wanted,
         })
     }
 
