@@ -2,11 +2,22 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-use super::{Pick, greedy};
 use crate::{Error, Result};
+
+mod best;
+mod cutoff;
+mod tally;
+mod window;
+
+use best::Best;
+use tally::Tally;
+use window::{Window, Worker};
+
+pub use tally::{BINS, edges};
 
 /// One kept activation of a feature.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,62 +56,6 @@ pub struct FeatureTotal {
     pub max: f32,
 }
 
-/// Sum of positive floats that does not depend on their order: whole multiples of 32 powers
-/// of two, exact until rounded once at the end.
-#[derive(Clone, Copy, Debug, Default)]
-struct ExactSum([u128; 8]);
-
-impl ExactSum {
-    fn add(&mut self, value: f32) {
-        let bits = value.to_bits();
-        let (exponent, fraction) = ((bits >> 23) & 0xff, bits & 0x7f_ffff);
-        // A subnormal has no hidden bit and the exponent of the smallest normal number.
-        let mantissa = if exponent == 0 { fraction } else { fraction | 0x80_0000 };
-        let exponent = exponent.max(1);
-        self.0[(exponent / 32) as usize] += u128::from(mantissa) << (exponent % 32);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(here, there)| *here += there);
-    }
-
-    fn value(&self) -> f64 {
-        let scaled = |(bin, &sum): (usize, &u128)| sum as f64 * 2_f64.powi(32 * bin as i32 - 150);
-        self.0.iter().enumerate().map(scaled).sum()
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Feature {
-    n_nonzero: u64,
-    sum: ExactSum,
-    max: f32,
-    /// The best seqlets in no order, at most twice as many as are asked for.
-    seqlets: Vec<Seqlet>,
-    /// The last of the best when they were last counted: nothing behind it can enter.
-    bar: Option<Seqlet>,
-}
-
-impl Feature {
-    fn push(&mut self, seqlet: Seqlet, per_feature: usize) {
-        if self.bar.is_some_and(|bar| bar.order(&seqlet).is_lt()) {
-            return;
-        }
-        self.seqlets.push(seqlet);
-        if self.seqlets.len() >= per_feature.saturating_mul(2) {
-            self.cut(per_feature);
-        }
-    }
-
-    fn cut(&mut self, per_feature: usize) {
-        if self.seqlets.len() >= per_feature {
-            let (_, bar, _) = self.seqlets.select_nth_unstable_by(per_feature - 1, Seqlet::order);
-            self.bar = Some(*bar);
-            self.seqlets.truncate(per_feature);
-        }
-    }
-}
-
 /// Keeps the best seqlets of every feature while sparse codes stream by.
 ///
 /// Within a window a feature's activations are taken greedily, at least `min_distance`
@@ -123,25 +78,11 @@ pub struct TopSeqlets {
     per_window: usize,
     per_feature: usize,
     min_distance: u32,
-    features: Vec<Feature>,
+    features: Vec<Best>,
+    /// One for each thread that has worked here; together they have counted every entry.
+    workers: Vec<Worker>,
     windows: HashSet<i64>,
     positions: u64,
-}
-
-/// An activation under its sort key: feature, then falling value.
-type Keyed = (u64, u32);
-
-fn keyed(feature: u32, value: f32, position: u32) -> Keyed {
-    // The bits of positive floats rise with their value.
-    ((u64::from(feature) << 32) | u64::from(!value.to_bits()), position)
-}
-
-fn feature_of(keyed: &Keyed) -> usize {
-    (keyed.0 >> 32) as usize
-}
-
-fn pick_of(keyed: &Keyed) -> Pick {
-    Pick { position: keyed.1, value: f32::from_bits(!(keyed.0 as u32)) }
 }
 
 impl TopSeqlets {
@@ -170,7 +111,8 @@ impl TopSeqlets {
             per_window,
             per_feature,
             min_distance: small("min_distance", min_distance)?,
-            features: vec![Feature::default(); n_features],
+            features: vec![Best::default(); n_features],
+            workers: Vec::new(),
             windows: HashSet::new(),
             positions: 0,
         })
@@ -207,19 +149,14 @@ impl TopSeqlets {
             return Ok(());
         }
         let chunks = indices.par_chunks(size).zip(values.par_chunks(size)).zip(windows);
-        let taken: Vec<Vec<(u32, Seqlet)>> = chunks
-            .map(|((indices, values), &window)| self.take(window, indices, values, k))
-            .collect::<Result<_>>()?;
-        for (feature, seqlet) in taken.into_iter().flatten() {
+        let codes: Vec<Window<I>> = chunks
+            .map(|((indices, values), &number)| Window { number, indices, values, k })
+            .collect();
+        let workers = Mutex::new(std::mem::take(&mut self.workers));
+        let taken = self.read(&codes, &workers);
+        self.workers = workers.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (feature, seqlet) in taken?.into_iter().flatten() {
             self.features[feature as usize].push(seqlet, self.per_feature);
-        }
-        for (&index, &value) in indices.iter().zip(values) {
-            if let (true, Ok(feature)) = (value > 0.0, index.try_into()) {
-                let feature = &mut self.features[feature as usize];
-                feature.n_nonzero += 1;
-                feature.sum.add(value);
-                feature.max = feature.max.max(value);
-            }
         }
         self.windows.extend(windows);
         self.positions += (values.len() / k) as u64;
@@ -252,60 +189,31 @@ impl TopSeqlets {
         }
     }
 
-    /// Takes the picks of one window, without those that the best so far rule out.
-    fn take<I>(
+    /// Checks all windows, then counts their entries and takes their picks.
+    fn read<I>(
         &self,
-        window: i64,
-        indices: &[I],
-        values: &[f32],
-        k: usize,
-    ) -> Result<Vec<(u32, Seqlet)>>
+        codes: &[Window<I>],
+        workers: &Mutex<Vec<Worker>>,
+    ) -> Result<Vec<Vec<(u32, Seqlet)>>>
     where
-        I: Copy + TryInto<u32> + std::fmt::Display,
+        I: Copy + Sync + TryInto<u32> + std::fmt::Display,
     {
-        let mut candidates: Vec<Keyed> = Vec::new();
-        for (entry, (&index, &activation)) in indices.iter().zip(values).enumerate() {
-            if activation <= 0.0 {
-                continue;
-            }
-            let seqlet = Seqlet { window, position: (entry / k) as u32, activation };
-            let feature = self.feature(index, &seqlet)?;
-            // What stands behind the bar can neither enter nor keep out what stands before it.
-            let bar = self.features[feature as usize].bar;
-            if bar.is_none_or(|bar| seqlet.order(&bar).is_lt()) {
-                candidates.push(keyed(feature, activation, seqlet.position));
-            }
-        }
-        candidates.par_sort_unstable();
-        let groups = candidates.chunk_by(|a, b| feature_of(a) == feature_of(b));
-        let of_feature = |group: &[Keyed]| {
-            let feature = feature_of(&group[0]) as u32;
-            let picks = greedy(group.iter().map(pick_of), self.per_window, self.min_distance);
-            let seqlet = move |pick: Pick| {
-                (feature, Seqlet { window, position: pick.position, activation: pick.value })
-            };
-            picks.into_iter().map(seqlet).collect::<Vec<_>>()
+        let hire = || locked(workers).pop().unwrap_or_else(|| Worker::new(self.blank()));
+        let check = |window: &Window<I>| {
+            let mut worker = hire();
+            let cutoffs = window.cutoffs(self, &mut worker);
+            locked(workers).push(worker);
+            cutoffs
         };
-        Ok(groups.flat_map(of_feature).collect())
-    }
-
-    /// Checks one active entry and returns its feature.
-    fn feature<I>(&self, index: I, seqlet: &Seqlet) -> Result<u32>
-    where
-        I: Copy + TryInto<u32> + std::fmt::Display,
-    {
-        let Seqlet { window, position, activation } = seqlet;
-        let count = self.features.len();
-        match index.try_into() {
-            Ok(feature) if (feature as usize) < count && activation.is_finite() => Ok(feature),
-            Ok(feature) if (feature as usize) < count => Err(Error::invalid(format!(
-                "window {window}, position {position}, feature {feature}: \
-                 activation is {activation}"
-            ))),
-            _ => Err(Error::invalid(format!(
-                "window {window}, position {position}: index {index} names none of {count} features"
-            ))),
-        }
+        let checked: Vec<Result<_>> = codes.par_iter().map(check).collect();
+        let cutoffs = checked.into_iter().collect::<Result<Vec<_>>>()?;
+        let take = |(window, cutoffs): (&Window<I>, _)| {
+            let mut worker = hire();
+            let taken = window.take(cutoffs, self, &mut worker);
+            locked(workers).push(worker);
+            taken
+        };
+        Ok(codes.par_iter().zip(cutoffs).map(take).collect())
     }
 
     /// Adds what another accumulator has seen of other windows.
@@ -338,11 +246,11 @@ impl TopSeqlets {
             return Err(Error::invalid(format!("window {window} is in both")));
         }
         for (here, there) in self.features.iter_mut().zip(&other.features) {
-            here.n_nonzero += there.n_nonzero;
-            here.sum.merge(&there.sum);
-            here.max = here.max.max(there.max);
             there.seqlets.iter().for_each(|seqlet| here.push(*seqlet, self.per_feature));
         }
+        let mut tally = self.tally();
+        other.workers.iter().for_each(|worker| tally.merge(&worker.tally));
+        self.workers = vec![Worker::new(tally)];
         self.windows.extend(&other.windows);
         self.positions += other.positions;
         Ok(())
@@ -370,12 +278,35 @@ impl TopSeqlets {
     /// # Ok::<(), saers_core::Error>(())
     /// ```
     pub fn totals(&self) -> Vec<FeatureTotal> {
-        let total = |feature: &Feature| FeatureTotal {
-            n_nonzero: feature.n_nonzero,
-            sum: feature.sum.value(),
-            max: feature.max,
-        };
-        self.features.iter().map(total).collect()
+        let mut totals = self.tally().totals();
+        let best = totals.iter_mut().zip(&self.features);
+        best.for_each(|(total, best)| total.max = best.max());
+        totals
+    }
+
+    /// Counts the activations above 0 of every feature by size, row-major (features, [`BINS`]);
+    /// [`edges`] lists the edges of the bins.
+    ///
+    /// ```
+    /// use saers_core::topk::sparse::{TopSeqlets, edges};
+    /// let mut top = TopSeqlets::new(1, 1, 1, 1)?;
+    /// top.update(&[0], &[0_u32, 0, 0], &[1.0, 1.2, 0.0], 1)?;
+    /// let bin = edges().iter().position(|&edge| edge == 1.0).unwrap_or(0);
+    /// assert_eq!(top.histogram()[bin], 2);
+    /// # Ok::<(), saers_core::Error>(())
+    /// ```
+    pub fn histogram(&self) -> Vec<u64> {
+        self.tally().histogram()
+    }
+
+    fn blank(&self) -> Tally {
+        Tally::new(self.features.len())
+    }
+
+    fn tally(&self) -> Tally {
+        let mut whole = self.blank();
+        self.workers.iter().for_each(|worker| whole.merge(&worker.tally));
+        whole
     }
 
     /// Returns the best seqlets of every feature, best first; all of them are there.
@@ -386,14 +317,12 @@ impl TopSeqlets {
     /// # Ok::<(), saers_core::Error>(())
     /// ```
     pub fn finish(&self) -> Vec<Vec<Seqlet>> {
-        let best = |feature: &Feature| {
-            let mut seqlets = feature.seqlets.clone();
-            seqlets.sort_unstable_by(Seqlet::order);
-            seqlets.truncate(self.per_feature);
-            seqlets
-        };
-        self.features.par_iter().map(best).collect()
+        self.features.par_iter().map(|best| best.sorted(self.per_feature)).collect()
     }
+}
+
+fn locked(workers: &Mutex<Vec<Worker>>) -> MutexGuard<'_, Vec<Worker>> {
+    workers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

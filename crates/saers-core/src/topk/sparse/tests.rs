@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{ExactSum, Seqlet, TopSeqlets};
+use super::{Seqlet, TopSeqlets};
 use crate::topk::tests::brute_force;
 
 const FEATURES: usize = 5;
@@ -107,33 +107,6 @@ proptest! {
         batch.update(&ids, &indices, &values, 2).unwrap();
         prop_assert_eq!(batch.finish(), plain.finish());
         prop_assert_eq!(batch.positions(), plain.positions());
-    }
-
-    #[test]
-    fn the_sum_is_exact_in_any_order(
-        mut values in proptest::collection::vec(
-            prop_oneof![1e-45_f32..1e-37, 1e-3_f32..1e3, 1e30_f32..3e38], 1..200)
-    ) {
-        let add = |values: &[f32]| {
-            let mut sum = ExactSum::default();
-            values.iter().for_each(|&v| sum.add(v));
-            sum.value()
-        };
-        let forward = add(&values);
-        values.reverse();
-        prop_assert_eq!(add(&values), forward);
-        values.sort_by(f32::total_cmp);
-        let plain: f64 = values.iter().map(|&v| f64::from(v)).sum();
-        prop_assert!((forward - plain).abs() <= 1e-12 * plain);
-    }
-}
-
-#[test]
-fn the_sum_of_one_value_is_that_value() {
-    for value in [1e-45, f32::MIN_POSITIVE, 0.1, 1.0, 65_504.0, f32::MAX] {
-        let mut sum = ExactSum::default();
-        sum.add(value);
-        assert_eq!(sum.value(), f64::from(value));
     }
 }
 
