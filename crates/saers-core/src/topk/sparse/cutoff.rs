@@ -27,7 +27,7 @@ impl Blocks {
         // A look at every feature after each block shall cost less than the entries of the block.
         let cheap = (4 * n_features).div_ceil(k);
         let apart = min_distance.checked_mul(2)? - 2;
-        let length = positions.div_ceil(needed.checked_mul(8)?).max(cheap).max(apart);
+        let length = positions.div_ceil(needed.checked_mul(4)?).max(cheap).max(apart);
         (positions / length >= needed).then_some(Self { length, needed })
     }
 }
@@ -47,6 +47,14 @@ impl Cutoffs {
         let before = vec![0; bits.len()];
         Self { bits, before }
     }
+
+    /// Puts the `needed` highest of some block maxima first; the last of these is the cutoff.
+    fn raise(&mut self, feature: usize, kept: &mut [u32], needed: usize, end: u32) {
+        let (_, least, _) = kept.select_nth_unstable_by(needed - 1, |a, b| b.cmp(a));
+        if *least > self.bits[feature] {
+            (self.bits[feature], self.before[feature]) = (*least, end);
+        }
+    }
 }
 
 /// The highest block maxima of every feature.
@@ -54,41 +62,47 @@ impl Cutoffs {
 pub(super) struct Highest {
     /// Of the block at hand: bits of each feature's largest activation.
     pub(super) maxima: Vec<u32>,
-    /// (features, needed) in no order, 0 where there were fewer blocks.
+    /// (features, 2 needed): in no order, those that were above the cutoff when they came.
     kept: Vec<u32>,
+    /// How many there are of each feature.
+    counts: Vec<usize>,
 }
 
 impl Highest {
     /// Makes room for a window.
     pub(super) fn clear(&mut self, n_features: usize, blocks: Blocks) {
-        self.maxima.clear();
-        self.maxima.resize(n_features, 0);
-        self.kept.clear();
-        self.kept.resize(n_features * blocks.needed, 0);
+        for (column, width) in [(&mut self.maxima, 1), (&mut self.kept, 2 * blocks.needed)] {
+            column.clear();
+            column.resize(n_features * width, 0);
+        }
+        self.counts.clear();
+        self.counts.resize(n_features, 0);
     }
 
-    /// Ends a block at a position and raises the cutoffs.
+    /// Ends a block at a position and raises the cutoffs of features of which enough was kept.
     pub(super) fn end_block(&mut self, blocks: Blocks, end: u32, cutoffs: &mut Cutoffs) {
-        let rows = self.kept.chunks_exact_mut(blocks.needed);
-        let features = self.maxima.iter_mut().zip(rows);
-        let cuts = cutoffs.bits.iter_mut().zip(&mut cutoffs.before);
-        for ((maximum, kept), (bits, before)) in features.zip(cuts) {
-            if *maximum > *bits {
-                let least = replace_least(kept, *maximum);
-                if least > *bits {
-                    (*bits, *before) = (least, end);
+        for (feature, maximum) in self.maxima.iter_mut().enumerate() {
+            if *maximum > cutoffs.bits[feature] {
+                let kept = &mut self.kept[2 * blocks.needed * feature..][..2 * blocks.needed];
+                let count = &mut self.counts[feature];
+                kept[*count] = *maximum;
+                *count += 1;
+                if *count == kept.len() {
+                    cutoffs.raise(feature, kept, blocks.needed, end);
+                    *count = blocks.needed;
                 }
             }
             *maximum = 0;
         }
     }
-}
 
-/// Puts a value in the place of the least and returns the least of what is there then.
-fn replace_least(kept: &mut [u32], value: u32) -> u32 {
-    let least = kept.iter().copied().fold(u32::MAX, u32::min);
-    if let Some(place) = kept.iter().position(|&other| other == least) {
-        kept[place] = least.max(value);
+    /// Ends the window at a position and raises the cutoffs as far as they go.
+    pub(super) fn end_window(&mut self, blocks: Blocks, end: u32, cutoffs: &mut Cutoffs) {
+        let rows = self.kept.chunks_exact_mut(2 * blocks.needed);
+        for (feature, (kept, &count)) in rows.zip(&self.counts).enumerate() {
+            if count >= blocks.needed {
+                cutoffs.raise(feature, &mut kept[..count], blocks.needed, end);
+            }
+        }
     }
-    kept.iter().copied().fold(u32::MAX, u32::min)
 }

@@ -86,6 +86,7 @@ where
             self.raise(&mut highest.maxima, start * self.k, end * self.k)?;
             highest.end_block(blocks, end as u32, &mut cutoffs);
         }
+        highest.end_window(blocks, positions as u32, &mut cutoffs);
         Ok(Some(cutoffs))
     }
 
