@@ -67,7 +67,14 @@ class TopSeqlets:
         self.n_features = n_features
         self._kernel = _core.TopSeqlets(n_features, per_window, per_feature, min_distance)
 
-    def update(self, window: int | npt.ArrayLike, indices: object, values: object) -> None:
+    def update(
+        self,
+        window: int | npt.ArrayLike,
+        indices: object,
+        values: object,
+        *,
+        threads: int | None = None,
+    ) -> None:
         """Add one whole window, or several; each window once.
 
         Parameters
@@ -78,6 +85,9 @@ class TopSeqlets:
             Codes of its positions in order, arrays or CPU tensors of (positions, k), or of
             (b, positions, k); a feature stands at most once at a position. uint16, uint32 and
             int64 indices and float32 values in C order are used where they lie.
+        threads
+            Number of threads, each of which takes whole windows; default: one for each core.
+            The result does not depend on it.
 
         Raises
         ------
@@ -94,7 +104,7 @@ class TopSeqlets:
                 "indices and values must be (positions, k) for one window or (b, positions, k) "
                 f"for b, got {where.shape} and {what.shape} for {np.shape(window) or 'one'}"
             )
-        self._kernel.update(np.ascontiguousarray(windows, dtype=np.int64), where, what)
+        self._kernel.update(np.ascontiguousarray(windows, dtype=np.int64), where, what, threads)
 
     def merge(self, other: TopSeqlets) -> None:
         """Add what another accumulator, made with the same arguments, saw of other windows.
@@ -120,6 +130,31 @@ class TopSeqlets:
         columns = zip(("n_nonzero", "sum", "max"), self._kernel.totals(), strict=True)
         frame = pl.DataFrame({"feature": np.arange(self.n_features), **dict(columns)})
         return schema.conform(frame, schema.FEATURE_TOTALS, table="feature totals")
+
+    def histogram(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Count the activations of every feature, all of them, by their size.
+
+        Bins are exact: four to an octave, between 2^e times 1, 1.25, 1.5, 1.75 and 2, which is
+        about 13 to a decade, from 2^-30 to 2^20; one more holds what lies below, one what lies
+        above.
+
+        Returns
+        -------
+        edges : numpy.ndarray
+            (203,) edges, rising from 0 to infinity: a bin holds ``edges[i] <= value <
+            edges[i + 1]``.
+        counts : numpy.ndarray
+            (n_features, 202) activations above 0.
+
+        Examples
+        --------
+        >>> top = TopSeqlets(2, 1, 1, 1)
+        >>> top.update(0, np.array([[1], [1], [1]]), np.array([[1.0], [1.2], [900.0]]))
+        >>> edges, counts = top.histogram()
+        >>> [[float(edges[i]), float(edges[i + 1]), int(counts[1, i])] for i in counts[1].nonzero()[0]]
+        [[1.0, 1.25, 2], [896.0, 1024.0, 1]]
+        """
+        return self._kernel.histogram()
 
     def finish(self) -> pl.DataFrame:
         """Return the best seqlets so far (`schema.TOP_SEQLETS`), by feature and rank."""

@@ -1,10 +1,13 @@
 //! Binding of `saers_core::topk::sparse`.
 
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray3, PyUntypedArrayMethods};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 use saers_core::topk::sparse;
 
 use crate::error::CoreResult;
+use crate::wait;
 
 type Column<'py, T> = Bound<'py, PyArray1<T>>;
 type Kept<'py> =
@@ -20,6 +23,26 @@ pub enum Indices<'py> {
     #[pyo3(transparent)]
     Narrow(PyReadonlyArray3<'py, u16>),
 }
+
+/// The same, borrowed for a kernel.
+enum Slices<'a> {
+    Long(&'a [i64]),
+    Wide(&'a [u32]),
+    Narrow(&'a [u16]),
+}
+
+impl Indices<'_> {
+    fn slices(&self) -> PyResult<Slices<'_>> {
+        Ok(match self {
+            Self::Long(array) => Slices::Long(array.as_slice()?),
+            Self::Wide(array) => Slices::Wide(array.as_slice()?),
+            Self::Narrow(array) => Slices::Narrow(array.as_slice()?),
+        })
+    }
+}
+
+/// Entries that take a kernel longer than the start of its threads.
+const WORTH_THREADS: usize = 1 << 18;
 
 /// The best seqlets of every feature.
 #[pyclass(module = "saers._core")]
@@ -38,32 +61,29 @@ impl TopSeqlets {
     }
 
     /// Add whole windows: indices and values (windows, positions, k).
+    #[pyo3(signature = (windows, indices, values, threads = None))]
     fn update(
         &mut self,
         py: Python<'_>,
         windows: PyReadonlyArray1<'_, i64>,
         indices: Indices<'_>,
         values: PyReadonlyArray3<'_, f32>,
+        threads: Option<usize>,
     ) -> PyResult<()> {
         let k = values.shape()[2];
         let (windows, values) = (windows.as_slice()?, values.as_slice()?);
+        let indices = indices.slices()?;
         let top = &mut self.0;
-        let done = match &indices {
-            Indices::Long(array) => {
-                let indices = array.as_slice()?;
-                py.detach(|| top.update(windows, indices, values, k))
-            }
-            Indices::Wide(array) => {
-                let indices = array.as_slice()?;
-                py.detach(|| top.update(windows, indices, values, k))
-            }
-            Indices::Narrow(array) => {
-                let indices = array.as_slice()?;
-                py.detach(|| top.update(windows, indices, values, k))
-            }
+        let update = || match &indices {
+            Slices::Long(indices) => top.update(windows, indices, values, k),
+            Slices::Wide(indices) => top.update(windows, indices, values, k),
+            Slices::Narrow(indices) => top.update(windows, indices, values, k),
         };
-        let done: CoreResult<()> = done.map_err(Into::into);
-        Ok(done?)
+        if threads.is_none() && values.len() < WORTH_THREADS {
+            let done: CoreResult<()> = py.detach(update).map_err(Into::into);
+            return Ok(done?);
+        }
+        wait::run(py, threads, update)
     }
 
     /// Add what another accumulator has seen of other windows.
@@ -88,6 +108,16 @@ impl TopSeqlets {
             PyArray1::from_iter(py, totals.iter().map(|total| total.sum)),
             PyArray1::from_iter(py, totals.iter().map(|total| total.max)),
         )
+    }
+
+    /// Return the edges of the bins, and each feature's activations by bin (features, bins).
+    fn histogram<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Column<'py, f32>, Bound<'py, PyArray2<i64>>)> {
+        let counts = PyArray1::from_iter(py, self.0.histogram().into_iter().map(|n| n as i64));
+        let counts = counts.reshape([counts.len() / sparse::BINS, sparse::BINS])?;
+        Ok((PyArray1::from_vec(py, sparse::edges()), counts))
     }
 
     /// Return the columns feature, rank, window, position, activation.

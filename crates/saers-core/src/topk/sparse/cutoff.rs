@@ -106,3 +106,51 @@ impl Highest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cutoff of one feature after blocks of some maxima, and what counts as before.
+    fn cutoff(maxima: impl Iterator<Item = u32>) -> (u32, u32) {
+        let blocks = Blocks { length: 10, needed: 3 };
+        let mut cutoffs = Cutoffs::new(std::iter::once(5));
+        let mut highest = Highest::default();
+        highest.clear(1, blocks);
+        let mut end = 0;
+        for maximum in maxima {
+            end += 10;
+            highest.maxima[0] = maximum;
+            highest.end_block(blocks, end, &mut cutoffs);
+        }
+        highest.end_window(blocks, end, &mut cutoffs);
+        (cutoffs.bits[0], cutoffs.before[0])
+    }
+
+    #[test]
+    fn the_cutoff_is_the_third_highest_maximum_of_three_blocks_that_are_needed() {
+        assert_eq!(cutoff([9, 7, 8, 0, 20, 6].into_iter()).0, 8);
+        assert_eq!(cutoff(0..100).0, 97);
+        assert_eq!(cutoff((0..100).rev()).0, 97);
+    }
+
+    #[test]
+    fn what_is_known_stays_where_few_blocks_exceed_it() {
+        assert_eq!(cutoff([9, 9, 5, 4].into_iter()), (5, 0));
+    }
+
+    #[test]
+    fn of_equal_maxima_those_of_the_first_blocks_count() {
+        assert_eq!(cutoff([9; 100].into_iter()), (9, 60));
+    }
+
+    #[test]
+    fn short_windows_and_large_distances_have_no_blocks() {
+        assert!(Blocks::new(1, 1, 1, 1, 1).is_none());
+        assert!(Blocks::new(60, 30, 30, 16, 34).is_none());
+        assert!(Blocks::new(65_536, 30, 2432, 16, usize::MAX).is_none());
+        assert!(Blocks::new(65_536, 30, 2432, usize::MAX, 34).is_none());
+        let blocks = Blocks::new(65_536, 30, 2432, 16, 34).unwrap();
+        assert_eq!((blocks.length, blocks.needed), (529, 31));
+    }
+}

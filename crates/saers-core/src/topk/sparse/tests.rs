@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{Seqlet, TopSeqlets};
-use crate::topk::tests::brute_force;
+use crate::topk::tests::{brute_force, series};
 
 const FEATURES: usize = 5;
 
@@ -108,6 +108,79 @@ proptest! {
         prop_assert_eq!(batch.finish(), plain.finish());
         prop_assert_eq!(batch.positions(), plain.positions());
     }
+}
+
+/// Windows long enough for thresholds: a series of each feature, scaled, in shuffled columns.
+fn long_windows() -> impl Strategy<Value = Vec<Window>> {
+    let line = (0_u32..12, prop_oneof![Just(1e-43_f32), Just(1.0), Just(1e30), Just(1e-12)]);
+    let lines = proptest::collection::vec(line, FEATURES);
+    let noise = (200_usize..700).prop_flat_map(|length| {
+        proptest::collection::vec(proptest::collection::vec(-1.0_f32..1.0, length), 1..4)
+    });
+    (noise, lines, any::<bool>()).prop_map(|(noise, lines, backwards)| {
+        let window = |(id, noise): (i64, Vec<f32>)| {
+            let lines: Vec<Vec<f32>> =
+                lines.iter().map(|(kind, scale)| scaled(&series(*kind, &noise), *scale)).collect();
+            let entry = |place: usize| {
+                let position = place / FEATURES;
+                let feature = (place + position * 3) % FEATURES;
+                (feature as i64, lines[feature][position])
+            };
+            let (indices, values) = (0..noise.len() * FEATURES).map(entry).unzip();
+            Window { id, indices, values }
+        };
+        let ids = (0..9_i64).map(|id| if backwards { -id } else { id });
+        ids.zip(noise).map(window).collect()
+    })
+}
+
+fn scaled(line: &[f32], scale: f32) -> Vec<f32> {
+    // A third stays at 0 or below; what is not finite is silent.
+    let value = |v: &f32| if v.is_finite() { (v + 0.3) * scale } else { 0.0 };
+    line.iter().map(value).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn thresholds_do_not_change_the_seqlets_of_adversarial_windows(
+        windows in long_windows(),
+        limits in (1_usize..5, prop_oneof![1_usize..12, Just(1000)], 1_usize..40),
+    ) {
+        let (per_window, per_feature, min_distance) = limits;
+        let mut top = TopSeqlets::new(FEATURES, per_window, per_feature, min_distance).unwrap();
+        feed(&mut top, &windows, FEATURES);
+        prop_assert_eq!(top.finish(), expected(&windows, FEATURES, &top));
+        for (feature, total) in top.totals().iter().enumerate() {
+            let lines: Vec<f32> =
+                windows.iter().flat_map(|window| dense(window, FEATURES, feature)).collect();
+            prop_assert_eq!(total.max, lines.iter().copied().fold(0.0, f32::max));
+            prop_assert_eq!(total.n_nonzero as usize, lines.iter().filter(|&&v| v > 0.0).count());
+        }
+        let counted: u64 = top.histogram().iter().sum();
+        prop_assert_eq!(counted, top.totals().iter().map(|total| total.n_nonzero).sum::<u64>());
+    }
+}
+
+#[test]
+fn batches_agree_on_any_number_of_threads() {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / 1e6
+    };
+    let (windows, positions, k) = (7, 3000, 4);
+    let size = windows * positions * k;
+    let values: Vec<f32> = (0..size).map(|_| next()).collect();
+    let indices: Vec<u16> = (0..size as u32).map(|i| ((i * 7 + i / 4) % 40) as u16).collect();
+    let ids: Vec<i64> = (0..windows as i64).collect();
+    let run = |threads| {
+        let mut top = TopSeqlets::new(40, 3, 15, 9).unwrap();
+        let work = || top.update(&ids, &indices, &values, k);
+        crate::threads::install(Some(threads), &Default::default(), work).unwrap().unwrap();
+        (top.finish(), top.totals(), top.histogram())
+    };
+    assert_eq!(run(1), run(3));
 }
 
 #[test]
