@@ -1,7 +1,6 @@
 import subprocess
 import sys
 
-import h5py
 import numpy as np
 import polars as pl
 import pytest
@@ -9,10 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import saers
-from saers import codes as codes_module
 from saers import schema
-from saers.codes import Codes, TopSeqlets, read_codes, write_codes
+from saers.codes import TopSeqlets
 
 
 def brute_force(windows, n_features, per_window, per_feature, min_distance):
@@ -84,6 +81,46 @@ def test_any_order_and_merge_gives_the_seqlets_of_the_definition(
     assert stats["max"].to_list() == dense.max(axis=1).tolist()
     np.testing.assert_allclose(stats["sum"], dense.sum(axis=1), rtol=1e-12)
     assert one.n_tokens == sum(len(values) for _, _, values in windows)
+
+
+@given(encoded_windows(), st.integers(0, 8))
+def test_histograms_count_every_activation_in_its_bin_after_any_merge(windows, cut):
+    one, two = TopSeqlets(6, 1, 1, 1), TopSeqlets(6, 1, 1, 1)
+    for number, (window, indices, values) in enumerate(windows):
+        (one if number < cut else two).update(window, indices, values)
+    one.merge(two)
+    edges, counts = one.histogram()
+    assert edges.dtype == np.float32
+    assert edges[0] == 0
+    assert np.isinf(edges[-1])
+    everything = np.concatenate([values.ravel() for _, _, values in windows])
+    features = np.concatenate([indices.ravel() for _, indices, _ in windows])
+    for feature in range(6):
+        active = everything[(features == feature) & (everything > 0)]
+        np.testing.assert_array_equal(counts[feature], np.histogram(active, edges)[0])
+
+
+def test_bins_reach_from_the_smallest_to_the_largest_float():
+    top = TopSeqlets(1, 1, 1, 1)
+    values = np.array([1e-45, 2.0**-30, 1.0, 2.0**20, np.finfo(np.float32).max], np.float32)
+    top.update(0, np.zeros((5, 1), np.int64), values[:, None])
+    edges, counts = top.histogram()
+    assert edges.shape == (203,)
+    assert counts.shape == (1, 202)
+    assert np.flatnonzero(counts[0]).tolist() == [0, 1, 121, 201]
+    assert counts[0, 201] == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_long_windows_agree_with_the_definition_on_any_number_of_threads(threads):
+    rng = np.random.default_rng(5)
+    numbers, shape = [4, 1, 7], (3, 900, 2)
+    indices = np.stack([rng.permuted(np.arange(6)[None].repeat(900, 0), axis=1)[:, :2]] * 3)
+    values = np.round(rng.gamma(1.0, 1.0, shape), 1).astype(np.float32)  # many ties
+    top = TopSeqlets(6, 3, 7, 20)
+    top.update(numbers, indices, values, threads=threads)
+    windows = list(zip(numbers, indices, values, strict=True))
+    assert top.finish().equals(brute_force(windows, 6, 3, 7, 20))
 
 
 def test_totals_do_not_depend_on_the_order_to_the_bit():
@@ -166,80 +203,8 @@ def top_of_window_zero():
     return top
 
 
-def random_codes(shape, n_features, seed=0):
-    rng = np.random.default_rng(seed)
-    return Codes(rng.integers(0, n_features, shape), rng.random(shape).astype(np.float32))
-
-
-@pytest.mark.parametrize("n_features, width", [(65_536, "uint16"), (65_537, "uint32")])
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_codes_come_back_from_their_file(tmp_path, monkeypatch, n_features, width, dtype):
-    monkeypatch.setattr(codes_module, "_BLOCK_VALUES", 100)
-    codes = random_codes((7, 20, 3), n_features)
-    path = tmp_path / "deep" / "codes.h5"
-    with write_codes(path, n_features=n_features, n_positions=20, k=3, dtype=dtype) as writer:
-        writer.append([5, 3], Codes(codes.indices[:2], codes.values[:2]))
-        writer.append(np.arange(10, 15), Codes(codes.indices[2:], torch.tensor(codes.values[2:])))
-    with h5py.File(path) as file:
-        assert file["indices"].dtype == width
-        assert file["values"].dtype == dtype
-    blocks = list(read_codes(path))
-    assert len(blocks) > 1
-    assert np.concatenate([windows for windows, _ in blocks]).tolist() == [5, 3, *range(10, 15)]
-    np.testing.assert_array_equal(np.concatenate([c.indices for _, c in blocks]), codes.indices)
-    values = np.concatenate([c.values for _, c in blocks])
-    np.testing.assert_allclose(values, codes.values, rtol=1e-3 if dtype == "float16" else 0)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "codes.h5"
-    with write_codes(path, n_features=9, n_positions=2, k=1) as writer:
-        writer.append([0], random_codes((1, 2, 1), 9))
-    before = path.read_bytes()
-
-    def write_and_fail():
-        with write_codes(path, n_features=9, n_positions=2, k=1) as writer:
-            writer.append([1], random_codes((1, 2, 1), 9))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_and_fail()
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    "codes, message",
-    [
-        (random_codes((1, 2, 2), 9), r"codes must be \(1, 2, 1\)"),
-        (Codes(np.full((1, 2, 1), 9), np.ones((1, 2, 1))), r"indices must lie in 0\.\.8"),
-        (Codes(np.zeros((1, 2, 1), int), np.full((1, 2, 1), 1e5)), "values must fit in float16"),
-    ],
-)
-def test_codes_that_do_not_fit_are_refused(tmp_path, codes, message):
-    with (
-        pytest.raises(ValueError, match=message),
-        write_codes(tmp_path / "codes.h5", n_features=9, n_positions=2, k=1) as writer,
-    ):
-        writer.append([0], codes)
-    assert not (tmp_path / "codes.h5").exists()
-
-
-def test_other_files_are_no_codes(tmp_path):
-    path = tmp_path / "codes.h5"
-    with pytest.raises(FileNotFoundError, match="codes: no file at"):
-        next(read_codes(path))
-    path.write_text("ACGT")
-    with pytest.raises(saers.FormatError, match=r"codes\.h5: no readable file of codes"):
-        next(read_codes(path))
-    with h5py.File(path, "w") as file:
-        file["windows"], file["indices"], file["values"] = [0], [[[1]]], [[1.0]]
-    with pytest.raises(saers.FormatError, match="do not fit together"):
-        next(read_codes(path))
-
-
 def test_no_module_of_the_stream_imports_torch():
-    names = ("codes", "seqlets", "stats", "topk")
+    names = ("bigwig", "code_files", "codes", "seqlets", "stats", "topk")
     lines = [f"import saers.{name}" for name in names]
     lines += ["import sys", "assert 'torch' not in sys.modules"]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from saers import schema
-from saers.codes import Codes, TopSeqlets, read_codes
+from saers.code_files import read_codes
+from saers.codes import Codes, TopSeqlets
 from saers.genome import Genome
 from saers.layer import ActivationBlock, LayerInfo
 from saers.sae.module import SAE
@@ -24,7 +25,10 @@ class FakeSource:
         self.values = rng.normal(size=(n_windows, n_positions, 6)).astype(np.float32)
         self.mask = rng.random((n_windows, n_positions)) > 0.2
         self.mask[1] = False
-        self.windows = pl.DataFrame({"window": np.arange(n_windows)})
+        start = 100 * np.arange(n_windows)
+        self.windows = pl.DataFrame(
+            {"window": np.arange(n_windows), "start": start, "end": start + 100}
+        ).with_columns(chrom=pl.lit("chr1"), split=pl.lit("train"))
 
     def blocks(self, *, windows=None):
         chosen = np.arange(len(self.values)) if windows is None else np.asarray(windows)

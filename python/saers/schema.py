@@ -42,6 +42,17 @@ TOP_SEQLETS: Columns = {
     "position": pl.Int64,
     "activation": pl.Float32,
 }
+FEATURE_TRACK: Columns = {
+    "window": pl.Int64,
+    "position": pl.Int64,
+    "value": pl.Float32,  # activation, above 0
+}
+SIGNAL: Columns = {
+    "chrom": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "value": pl.Float32,
+}
 FEATURE_TOTALS: Columns = {
     "feature": pl.UInt32,
     "n_nonzero": pl.Int64,  # positions with an activation above 0

@@ -18,7 +18,8 @@ import polars as pl
 
 from saers import schema
 from saers.checks import in_range
-from saers.codes import Codes, CodesWriter, TopSeqlets, write_codes
+from saers.code_files import CodesWriter, Places, write_codes
+from saers.codes import Codes, TopSeqlets
 from saers.genome import Genome
 from saers.layer import ActivationBlock, ActivationSource, LayerInfo
 from saers.progress import SILENT, Progress
@@ -87,7 +88,7 @@ def encode_source(
     device
         Where to encode; the autoencoder is moved there. Default: the CPU, where it must be.
     codes_path
-        Also write all codes to this file (`saers.codes.write_codes`).
+        Also write all codes to this file (`saers.code_files.write_codes`).
     progress
         Is told of the windows done.
 
@@ -127,7 +128,7 @@ def encode_source(
     if device is not None:
         sae.to(device)
     encoded = 0
-    with _codes_writer(codes_path, top.n_features, source.n_positions, sae.k) as writer:
+    with _codes_writer(codes_path, top.n_features, source, sae.k) as writer:
         for block in source.blocks(windows=windows):
             codes = _encode_block(sae, block, batch_size, device)
             top.update(block.windows, codes.indices, codes.values)
@@ -139,11 +140,14 @@ def encode_source(
 
 
 def _codes_writer(
-    path: str | Path | None, n_features: int, n_positions: int, k: int
+    path: str | Path | None, n_features: int, source: ActivationSource, k: int
 ) -> AbstractContextManager[CodesWriter | None]:
     if path is None:
         return nullcontext()
-    return write_codes(path, n_features=n_features, n_positions=n_positions, k=k)
+    places = Places(source.windows, source.layer)
+    return write_codes(
+        path, n_features=n_features, n_positions=source.n_positions, k=k, places=places
+    )
 
 
 def _encode_block(

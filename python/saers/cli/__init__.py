@@ -14,6 +14,7 @@ from saers import __version__
 from saers.cli import (
     annotate,
     atlas,
+    bigwig,
     capture,
     demo,
     doctor,
@@ -64,7 +65,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "embed": embed.embed,
         "atlas": atlas.atlas,
     },
-    "On plain files": {"topk": topk.topk, "fasta": fasta.fasta},
+    "On plain files": {"topk": topk.topk, "fasta": fasta.fasta, "bigwig": bigwig.bigwig},
 }
 
 
