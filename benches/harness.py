@@ -49,9 +49,7 @@ def alternate(jobs: Sequence[Job], *, repeats: int = 5) -> list[Timing]:
         for job, timings in zip(jobs, seen, strict=True):
             timings.append(once(job))
     return [
-        Timing(
-            statistics.median(t.cpu for t in timings), statistics.median(t.wall for t in timings)
-        )
+        Timing(statistics.median(t.cpu for t in timings), statistics.median(t.wall for t in timings))
         for timings in seen
     ]
 
