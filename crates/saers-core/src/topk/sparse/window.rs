@@ -144,6 +144,9 @@ where
         for (feature, end) in (0_u32..).zip(ends) {
             let keys = &mut worker.keys[start..end];
             start = end;
+            if keys.is_empty() {
+                continue;
+            }
             keys.sort_unstable();
             let picks = greedy(keys.iter().copied().map(pick_of), top.per_window, top.min_distance);
             taken.extend(picks.into_iter().map(|Pick { position, value }| {
