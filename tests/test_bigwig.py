@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,9 @@ from saers.cli import app
 from saers.code_files import Places, write_codes
 from saers.codes import Codes
 from saers.layer import LayerInfo
+from saers.recipe import dump_recipe, load_recipe
+from saers.store import RunStore, atomic_path
+from tests.tiny_run import write_inputs
 
 CHROMOSOMES = {"chrB": 90, "chrA": 60, "empty": 7}
 CONV = LayerInfo("conv", channels=8, stride=4, window_lo=3, window_hi=6)  # 10 bp around 4 i
@@ -158,6 +162,27 @@ def test_the_verb_writes_what_the_function_writes(tmp_path, codes):
     paths = json.loads(result.stdout)["out"]
     expected = export_bigwig(codes, [3, 0], tmp_path / "function", chromosomes=CHROMOSOMES)
     assert [read_back(path) for path in paths] == [read_back(path) for path in expected]
+
+
+def test_the_verb_takes_a_run_with_its_places_names_and_genome(tmp_path, codes):
+    recipe = write_inputs(tmp_path)
+    store = RunStore(tmp_path / "RUN")
+    with atomic_path(store.path("recipe")) as temporary:
+        temporary.write_text(dump_recipe(load_recipe(recipe)))
+    table = WINDOWS.with_columns(chrom=pl.col("chrom").replace({"chrA": "chr1", "chrB": "chr2"}))
+    store.write_table("windows", table)
+    store.write_json("layer", dataclasses.asdict(CONV))
+    store.path("codes").parent.mkdir()
+    codes.rename(store.path("codes"))
+    command = ["bigwig", str(store.root), "--feature", "3", "-o", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    columns = {name: [0] for name in schema.FEATURES} | {"feature": [3], "name": ["2_n3"]}
+    store.write_table("features", pl.DataFrame(columns, strict=False))
+    assert CliRunner().invoke(app, command).exit_code == 0
+    named, plain = (tmp_path / "out" / name for name in ("2_n3.bw", "n3.bw"))
+    assert named.read_bytes() == plain.read_bytes()
+    with pybigtools.open(str(named)) as file:
+        assert file.chroms() == {"chr1": 60_000, "chr2": 20_000}
 
 
 def test_the_verb_says_what_it_lacks(tmp_path, codes):

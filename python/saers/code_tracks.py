@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from saers import FormatError
 
@@ -129,6 +128,8 @@ def by_feature(
     >>> starts.tolist(), rows.tolist(), values.tolist()
     ([0, 2, 3, 5], [0, 1, 2, 0, 2], [1.0, 2.0, 3.0, 5.0, 7.0])
     """
+    from scipy.sparse import csr_array
+
     active = values > 0
     chosen = indices[active]
     if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < n_features:
