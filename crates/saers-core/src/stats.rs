@@ -4,11 +4,14 @@ use rayon::prelude::*;
 
 use crate::{Error, Result};
 
-/// Rows whose sums and deviations are taken together; at 608 channels they stay in the L2 cache.
-const TILE: usize = 128;
+mod moments;
+mod streamed;
+
+use moments::{Moments, Stray};
+
 /// Rows that one thread takes at a time. The grid is fixed, so the result does not depend on
 /// the number of threads.
-const SPAN: usize = 8 * TILE;
+const SPAN: usize = 1024;
 
 /// Where a value that is not a number, or not finite, was first met.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +48,8 @@ pub struct Summary {
     pub nonzero: u64,
     /// Finite values.
     pub count: u64,
+    /// Values that are NaN, which are left out.
+    pub nan: u64,
 }
 
 /// Running statistics per channel, fed tile by tile and merged by the rule of Chan et al.
@@ -61,36 +66,7 @@ pub struct Summary {
 pub struct ChannelStats {
     allow_nan: bool,
     total: Moments,
-    nan: u64,
-    inf: u64,
     first: Option<NonFinite>,
-}
-
-/// Rows of a call that are looked at together, and how many rows of the call come before them.
-struct Rows<'a> {
-    values: &'a [f32],
-    mask: Option<&'a [bool]>,
-    channels: usize,
-    before: usize,
-}
-
-/// Non-finite values of some rows: how many, and the first as (row of the call, channel, value).
-#[derive(Clone, Copy, Default)]
-struct Strays {
-    nan: u64,
-    inf: u64,
-    first: Option<(usize, usize, f32)>,
-}
-
-#[derive(Clone, Debug)]
-struct Moments {
-    max: Vec<f32>,
-    min: Vec<f32>,
-    mean: Vec<f64>,
-    /// Sum of squared deviations from the mean.
-    scatter: Vec<f64>,
-    nonzero: Vec<u64>,
-    count: Vec<u64>,
 }
 
 impl ChannelStats {
@@ -107,7 +83,7 @@ impl ChannelStats {
         if channels == 0 {
             return Err(Error::invalid("channels must be positive, got 0"));
         }
-        Ok(Self { allow_nan, total: Moments::new(channels), nan: 0, inf: 0, first: None })
+        Ok(Self { allow_nan, total: Moments::new(channels), first: None })
     }
 
     /// Adds rows of activations, row-major (rows, channels).
@@ -135,32 +111,40 @@ impl ChannelStats {
     ) -> Result<()> {
         let channels = self.total.mean.len();
         let rows = self.check(values, windows, mask)?;
-        let parts: Vec<(Moments, Strays)> = values
+        let parts: Vec<(Moments, Option<Stray>)> = values
             .par_chunks(SPAN * channels)
             .enumerate()
             .map(|(index, values)| {
-                let before = index * SPAN;
+                let (before, mut part) = (index * SPAN, Moments::new(channels));
                 let mask = mask.map(|mask| &mask[before..before + values.len() / channels]);
-                summarise(&Rows { values, mask, channels, before })
+                let stray = match mask {
+                    Some(mask) => part.add_masked(values, mask),
+                    None => part.add(values),
+                };
+                (part, stray.map(|(row, channel, value)| (before + row, channel, value)))
             })
             .collect();
-        let mut strays = Strays::default();
-        parts.iter().for_each(|(_, part)| strays.add(*part));
         let share = rows.checked_div(windows.len()).unwrap_or(0).max(1);
-        let first = strays.first.map(|(row, channel, value)| NonFinite {
+        let stray = parts.iter().find_map(|(_, stray)| *stray);
+        self.meet(stray.map(|(row, channel, value)| NonFinite {
             window: windows[row / share],
             position: first_position + (row % share) as i64,
             channel,
             value,
-        });
-        if let (Some(place), false) = (first, self.allow_nan) {
-            return Err(Error::invalid(place.to_string()));
-        }
-        parts.iter().for_each(|(moments, _)| self.total.merge(moments));
-        self.nan += strays.nan;
-        self.inf += strays.inf;
-        self.first = self.first.or(first);
+        }))?;
+        parts.iter().for_each(|(part, _)| self.total.merge(0, part));
         Ok(())
+    }
+
+    /// Notes the first value that is not finite, or refuses it.
+    fn meet(&mut self, stray: Option<NonFinite>) -> Result<()> {
+        match stray {
+            Some(place) if !self.allow_nan => Err(Error::invalid(place.to_string())),
+            _ => {
+                self.first = self.first.or(stray);
+                Ok(())
+            }
+        }
     }
 
     fn check(&self, values: &[f32], windows: &[i64], mask: Option<&[bool]>) -> Result<usize> {
@@ -203,9 +187,7 @@ impl ChannelStats {
         if here != there {
             return Err(Error::invalid(format!("cannot merge {there} channels into {here}")));
         }
-        self.total.merge(&other.total);
-        self.nan += other.nan;
-        self.inf += other.inf;
+        self.total.merge(0, &other.total);
         self.first = self.first.or(other.first);
         Ok(())
     }
@@ -229,6 +211,7 @@ impl ChannelStats {
                 std: or_nan(total.count[j], (total.scatter[j] / total.count[j] as f64).sqrt()),
                 nonzero: total.nonzero[j],
                 count: total.count[j],
+                nan: total.nan[j],
             })
             .collect()
     }
@@ -242,7 +225,7 @@ impl ChannelStats {
     /// # Ok::<(), saers_core::Error>(())
     /// ```
     pub fn left_out(&self) -> (u64, u64) {
-        (self.nan, self.inf)
+        (self.total.nan.iter().sum(), self.total.inf.iter().sum())
     }
 
     /// Names the first value that was not finite.
@@ -255,113 +238,6 @@ impl ChannelStats {
     /// ```
     pub fn first_left_out(&self) -> Option<NonFinite> {
         self.first
-    }
-}
-
-impl Strays {
-    fn add(&mut self, other: Self) {
-        self.nan += other.nan;
-        self.inf += other.inf;
-        self.first = self.first.or(other.first);
-    }
-
-    fn see(&mut self, row: usize, channel: usize, value: f32) {
-        self.nan += u64::from(value.is_nan());
-        self.inf += u64::from(value.is_infinite());
-        self.first = self.first.or(Some((row, channel, value)));
-    }
-}
-
-impl Moments {
-    fn new(channels: usize) -> Self {
-        Self {
-            max: vec![f32::NEG_INFINITY; channels],
-            min: vec![f32::INFINITY; channels],
-            mean: vec![0.0; channels],
-            scatter: vec![0.0; channels],
-            nonzero: vec![0; channels],
-            count: vec![0; channels],
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for j in 0..self.mean.len() {
-            let (here, there) = (self.count[j] as f64, other.count[j] as f64);
-            if there == 0.0 {
-                continue;
-            }
-            let share = there / (here + there);
-            let gap = other.mean[j] - self.mean[j];
-            self.mean[j] += gap * share;
-            self.scatter[j] += other.scatter[j] + gap * gap * here * share;
-            self.max[j] = self.max[j].max(other.max[j]);
-            self.min[j] = self.min[j].min(other.min[j]);
-            self.nonzero[j] += other.nonzero[j];
-            self.count[j] += other.count[j];
-        }
-    }
-}
-
-fn summarise(span: &Rows<'_>) -> (Moments, Strays) {
-    let mut total = Moments::new(span.channels);
-    let mut strays = Strays::default();
-    for (index, values) in span.values.chunks(TILE * span.channels).enumerate() {
-        let start = index * TILE;
-        let end = start + values.len() / span.channels;
-        let rows = Rows {
-            values,
-            mask: span.mask.map(|mask| &mask[start..end]),
-            channels: span.channels,
-            before: span.before + start,
-        };
-        // A sum of finite f32 values is finite in f64, so a plain pass also tells whether a
-        // value has to be left out.
-        let mut tile = add_up::<false>(&rows, &mut strays);
-        if !tile.mean.iter().all(|sum| sum.is_finite()) {
-            tile = add_up::<true>(&rows, &mut strays);
-        }
-        total.merge(&tile);
-    }
-    (total, strays)
-}
-
-/// Summarises one tile in two passes. `CAREFUL` leaves non-finite values out and records them;
-/// without it they show up as a mean that is not finite.
-fn add_up<const CAREFUL: bool>(rows: &Rows<'_>, strays: &mut Strays) -> Moments {
-    let mut tile = Moments::new(rows.channels);
-    let Moments { max, min, mean, scatter, nonzero, count } = &mut tile;
-    for (index, row) in rows.kept() {
-        for (j, &value) in row.iter().enumerate() {
-            if CAREFUL && !value.is_finite() {
-                strays.see(rows.before + index, j, value);
-                continue;
-            }
-            mean[j] += f64::from(value);
-            max[j] = if value > max[j] { value } else { max[j] };
-            min[j] = if value < min[j] { value } else { min[j] };
-            nonzero[j] += u64::from(value != 0.0);
-            count[j] += 1;
-        }
-    }
-    for (mean, &count) in mean.iter_mut().zip(&*count) {
-        *mean /= count.max(1) as f64;
-    }
-    for (_, row) in rows.kept() {
-        for (j, &value) in row.iter().enumerate() {
-            let gap = f64::from(value) - mean[j];
-            scatter[j] += if CAREFUL && !value.is_finite() { 0.0 } else { gap * gap };
-        }
-    }
-    tile
-}
-
-impl<'a> Rows<'a> {
-    fn kept(&self) -> impl Iterator<Item = (usize, &'a [f32])> {
-        let mask = self.mask;
-        self.values
-            .chunks_exact(self.channels)
-            .enumerate()
-            .filter(move |(row, _)| mask.is_none_or(|mask| mask[*row]))
     }
 }
 

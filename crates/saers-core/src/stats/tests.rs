@@ -13,6 +13,7 @@ fn plain(values: &[f32]) -> Summary {
         std: (scatter / count).sqrt(),
         nonzero: values.iter().filter(|&&v| v != 0.0).count() as u64,
         count: values.len() as u64,
+        nan: 0,
     }
 }
 

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
-use super::{DenseTop, Pick, top_positions};
+use super::{DenseTop, Found, Pick, top_positions, top_positions_from};
+use crate::source::tests::pack;
+use crate::threads::{Stop, install};
 
 /// The definition, word by word.
 pub(super) fn brute_force(values: &[f32], k: usize, min_distance: usize) -> Vec<(u32, u32)> {
@@ -80,22 +82,11 @@ fn long_windows_of_many_channels_agree_on_any_number_of_threads() {
     let (columns, rows) = columns(&kinds, &noise);
     for threads in [1, 4] {
         let found =
-            crate::threads::install(Some(threads), &crate::threads::Stop::default(), || {
-                top_positions(&rows, 20_000, 70, 8, 34)
-            });
+            install(Some(threads), &Stop::default(), || top_positions(&rows, 20_000, 70, 8, 34));
         for (column, picks) in columns.iter().zip(found.unwrap().unwrap()) {
             assert_eq!(bits(&picks), brute_force(column, 8, 34));
         }
     }
-}
-
-#[test]
-fn rising_and_tied_data_keep_few_candidates() {
-    let mut top = DenseTop::new(3, 8, 34).unwrap();
-    let rows: Vec<f32> = (0..100_000).flat_map(|i| [i as f32, 1.0, (i / 5000) as f32]).collect();
-    top.update(&rows).unwrap();
-    let bound = 6 * top.rule.blocks_needed * top.rule.block;
-    assert!(top.channels.iter().all(|channel| channel.candidates.capacity() <= bound));
 }
 
 #[test]
@@ -125,4 +116,60 @@ fn arguments_out_of_range_are_refused() {
     assert!(DenseTop::new(1, 1, 0).is_err());
     assert!(DenseTop::new(1, 1, 1 << 40).is_err());
     assert!(top_positions(&[1.0; 3], 2, 1, 1, 1).is_err());
+}
+
+proptest! {
+    #[test]
+    fn a_file_in_any_layout_gives_the_brute_force_picks(
+        noise in proptest::collection::vec(-1.0_f32..1.0, 3..900),
+        kinds in proptest::collection::vec(0_u32..12, 1..5),
+        windows in 1_usize..4,
+        block in [1_usize..4, 1_usize..200, 1_usize..6],
+        k in 1_usize..9,
+        min_distance in 1_usize..70,
+        threads in 1_usize..5,
+        masked: bool,
+    ) {
+        let positions = noise.len() / windows;
+        let parts: Vec<_> = noise.chunks_exact(positions).take(windows).map(|n| columns(&kinds, n)).collect();
+        let rows = parts.iter().flat_map(|(_, rows)| rows.clone()).collect();
+        let made = pack(rows, [windows, positions, kinds.len()], block, 1);
+        let mask: Vec<bool> = (0..windows * positions).map(|i| i % 7 != 3).collect();
+        let dataset = made.open().unwrap();
+        let search = || top_positions_from(&dataset, 0..windows, k, min_distance, masked.then_some(&mask[..]));
+        let found = install(Some(threads), &Stop::default(), search).unwrap().unwrap();
+        let mut rest = &found[..];
+        for (window, (columns, _)) in parts.iter().enumerate() {
+            for (channel, column) in columns.iter().enumerate() {
+                let usable = |(i, &value): (usize, &f32)| if masked && (window * positions + i) % 7 == 3 { f32::NAN } else { value };
+                let column: Vec<f32> = column.iter().enumerate().map(usable).collect();
+                let expected = brute_force(&column, k, min_distance);
+                let (here, later) = rest.split_at(expected.len());
+                rest = later;
+                let place = |f: &Found| (f.window, f.channel as usize);
+                prop_assert!(here.iter().all(|f| place(f) == (window, channel)));
+                prop_assert_eq!(bits(&here.iter().map(|f| f.pick).collect::<Vec<_>>()), expected);
+            }
+        }
+        prop_assert!(rest.is_empty());
+    }
+}
+
+#[test]
+fn a_long_window_of_a_file_is_split_among_threads_without_a_trace() {
+    let noise: Vec<f32> =
+        (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32).collect();
+    let kinds = [0, 1, 3, 4, 5, 6];
+    let (columns, rows) = columns(&kinds, &noise);
+    let made = pack(rows, [1, noise.len(), kinds.len()], [1, 1000, 4], 1);
+    let dataset = made.open().unwrap();
+    for threads in [1, 2, 8] {
+        let search = || top_positions_from(&dataset, 0..1, 8, 34, None);
+        let found = install(Some(threads), &Stop::default(), search).unwrap().unwrap();
+        for (channel, column) in columns.iter().enumerate() {
+            let picks: Vec<Pick> =
+                found.iter().filter(|f| f.channel as usize == channel).map(|f| f.pick).collect();
+            assert_eq!(bits(&picks), brute_force(column, 8, 34));
+        }
+    }
 }
