@@ -96,6 +96,7 @@ def stats_table(x):
             "std": moments.std,
             "nonzero": [len(x)] * 3,
             "count": [len(x)] * 3,
+            "nan": [0] * 3,
         },
         schema=dict(schema.STATS),
     )

@@ -257,6 +257,7 @@ def test_statistics_given_set_the_map_of_the_input():
             "std": moments.std,
             "nonzero": np.full(6, 600),
             "count": np.full(6, 600),
+            "nan": np.zeros(6),
         }
     )
     config = small(normalize="channel_max")

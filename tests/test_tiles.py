@@ -175,7 +175,7 @@ def test_a_chunk_that_cannot_be_decompressed_names_its_place(tmp_path):
         raw.write(b"\xff" * (chunk.size // 2))
     with (
         pytest.raises(
-            saers.FormatError, match=r"a\.h5: dataset '/x': window 0, position 0: cannot"
+            saers.FormatError, match=r"a\.h5: chunk at window 1, position 0, channel 0"
         ),
         open_tiles(path) as tiles,
     ):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ChannelStats",
+    "Dataset",
     "DenseTop",
     "Fasta",
     "FormatError",
@@ -31,6 +32,7 @@ __all__ = [
     "shuffle_dinucleotides",
     "tomtom",
     "top_positions",
+    "top_positions_from",
 ]
 
 _U32: TypeAlias = NDArray[np.uint32]
@@ -123,8 +125,16 @@ class ChannelStats:
         mask: NDArray[np.bool_] | None = None,
         threads: int | None = None,
     ) -> None: ...
+    def update_from(
+        self,
+        dataset: Dataset,
+        windows: tuple[int, int],
+        first_window: int = 0,
+        mask: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> None: ...
     def merge(self, other: ChannelStats) -> None: ...
-    def summary(self) -> tuple[_F64, _F64, _F64, _F64, _U64, _U64]: ...
+    def summary(self) -> tuple[_F64, _F64, _F64, _F64, _U64, _U64, _U64]: ...
     def left_out(self) -> tuple[int, int]: ...
     def first_left_out(self) -> str | None: ...
 
@@ -138,6 +148,15 @@ class DenseTop:
 def top_positions(
     values: _F32, k: int, min_distance: int, threads: int | None = None
 ) -> tuple[_I64, tuple[_U32, _U32, _I64, _F32]]: ...
+
+def top_positions_from(
+    dataset: Dataset,
+    windows: tuple[int, int],
+    k: int,
+    min_distance: int,
+    mask: NDArray[np.bool_] | None = None,
+    threads: int | None = None,
+) -> tuple[_I64, _U32, _U32, _I64, _F32]: ...
 
 # topk/sparse.rs
 @final
@@ -208,3 +227,31 @@ class Placement:
 def decode_chunk(
     packed: bytes, filters: list[tuple[int, list[int]]], mask: int, raw_size: int, item_size: int
 ) -> bytes: ...
+
+@final
+class Dataset:
+    def __new__(
+        cls,
+        path: str | Path,
+        shape: tuple[int, int, int],
+        element: str,
+        *,
+        fill: float = 0.0,
+        offset: int | None = None,
+        chunked: tuple[
+            tuple[int, int, int],
+            list[tuple[int, list[int]]],
+            tuple[_U64, _U64, _U64, _U32],
+        ]
+        | None = None,
+    ) -> Dataset: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    def read(
+        self,
+        windows: tuple[int, int],
+        positions: tuple[int, int],
+        out: _F32,
+        threads: int | None = None,
+    ) -> None: ...
+

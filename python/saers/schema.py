@@ -27,6 +27,7 @@ STATS: Columns = {
     "std": pl.Float64,  # population standard deviation (ddof = 0)
     "nonzero": pl.Int64,
     "count": pl.Int64,
+    "nan": pl.Int64,  # values left out for being NaN
 }
 TOP_POSITIONS: Columns = {
     "window": pl.Int64,

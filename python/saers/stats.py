@@ -12,7 +12,7 @@ import polars as pl
 from saers import FormatError, _core, schema
 from saers.layer import ActivationSource
 from saers.progress import SILENT, Progress
-from saers.tiles import Source, open_tiles
+from saers.tiles import Part, Source, open_tiles
 
 
 class ChannelStats:
@@ -86,6 +86,17 @@ class ChannelStats:
             threads,
         )
 
+    def read(self, part: Part, native: _core.Dataset, *, threads: int | None = None) -> None:
+        """Add all usable positions of a dataset that the kernel reads by itself.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged, or a value is NaN or infinite; what came before it is added.
+        """
+        for windows, mask in part.masks():
+            self._kernel.update_from(native, windows, part.first_window, mask, threads)
+
     def merge(self, other: ChannelStats) -> None:
         """Add what another accumulator has seen.
 
@@ -115,7 +126,7 @@ class ChannelStats:
 
         A channel without a value has NaN for its maximum, minimum, mean and deviation.
         """
-        names = ("max", "min", "mean", "std", "nonzero", "count")
+        names = ("max", "min", "mean", "std", "nonzero", "count", "nan")
         columns = dict(zip(names, self._kernel.summary(), strict=True))
         frame = pl.DataFrame({"channel": np.arange(self.channels, dtype=np.uint32), **columns})
         return schema.conform(frame, schema.STATS, table="stats")
@@ -136,8 +147,8 @@ def channel_stats(
     Parameters
     ----------
     source
-        Path of an HDF5 file, an h5py dataset, an array of (windows, positions, channels) or
-        (positions, channels), or a source of activations, whose mask is respected.
+        Path of an HDF5 file or several, an h5py dataset, an array of (windows, positions,
+        channels) or (positions, channels), or a source of activations; masks are respected.
     dataset
         Name of the dataset within a file; default: ``activations``, else the first one.
     threads
@@ -165,7 +176,9 @@ def channel_stats(
     """
     with open_tiles(source, dataset=dataset) as tiles:
         stats = ChannelStats(tiles.n_channels, allow_nan=allow_nan)
-        for tile in tiles:
+        for part, native in tiles.natives:
+            stats.read(part, native, threads=threads)
+        for tile in () if tiles.natives else tiles:
             try:
                 stats.update(
                     tile.values,
@@ -175,7 +188,7 @@ def channel_stats(
                     threads=threads,
                 )
             except ValueError as error:
-                broken = FormatError if isinstance(source, str | Path) else ValueError
+                broken = FormatError if tiles.from_files else ValueError
                 raise broken(f"{tiles.name}: {error}") from error
     return stats.finish()
 

@@ -1,30 +1,38 @@
-"""Activations as a stream of tiles, whatever they lie in.
+"""Activations as a stream, whatever they lie in.
 
-A file of activations may hold terabytes. Everything that only needs to see each value once
-reads it through :func:`open_tiles`: a few megabytes at a time, cut along the chunks of the
-file so that none is decompressed twice.
+A file of activations may hold terabytes. Everything that only needs to see each value once opens
+it through :func:`open_tiles`: as parts that the kernels read by themselves, or, where they cannot,
+as tiles of a few megabytes, cut along the chunks of the file so that none is decompressed twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from saers import FormatError
-from saers.checks import did_you_mean, existing_file
+from saers import FormatError, _core
+from saers.hdf5 import find_dataset, locate, open_file
 from saers.layer import ActivationSource
 
-Source: TypeAlias = str | Path | h5py.Dataset | npt.ArrayLike | ActivationSource
+Source: TypeAlias = (
+    str | Path | Sequence[str | Path] | h5py.Dataset | npt.ArrayLike | ActivationSource
+)
 _Values: TypeAlias = h5py.Dataset | npt.NDArray[Any]
 
 TILE_VALUES = 4 * 2**20
 """Values that are read at a time, unless one chunk of a file holds more."""
+MASK = "mask"
+"""Name of the dataset of usable positions (windows, positions) beside saers' own activations."""
+_MASK_BYTES = 16 * 2**20
 
 
 class Tile(NamedTuple):
@@ -40,17 +48,65 @@ class Tile(NamedTuple):
     """Usable positions, (b, n); None where all are."""
 
 
+class _Opens(Protocol):
+    def __call__(self) -> AbstractContextManager[h5py.Dataset]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One dataset of a source."""
+
+    name: str
+    """What to call it in a message."""
+    shape: tuple[int, int, int]
+    """Windows, positions and channels."""
+    first_window: int
+    """Number of its first window in the whole source."""
+    open: _Opens
+    """Opens the dataset with h5py."""
+    native: _core.Dataset | None
+    """The dataset as the kernels read it; None where h5py must."""
+    masked: bool
+    """Whether a mask of usable positions lies beside it."""
+
+    def masks(self) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.bool_] | None]]:
+        """Yield stretches of windows, each with its mask (windows x positions), or None."""
+        if not self.masked:
+            yield (0, self.shape[0]), None
+            return
+        step = max(1, _MASK_BYTES // max(1, self.shape[1]))
+        with self.open() as dataset:
+            for start in range(0, self.shape[0], step):
+                end = min(start + step, self.shape[0])
+                mask = dataset.parent[MASK][start:end].astype(np.bool_)
+                yield (start, end), np.ascontiguousarray(mask.reshape(-1))
+
+
 class Tiles:
-    """A source that was opened: its shape, and its tiles.
+    """A source that was opened: its shape, its parts, and its tiles.
 
     Every window appears with all its positions, in ascending order; the tiles of different
     windows do not alternate, except that windows read together stay together.
     """
 
-    def __init__(self, name: str, shape: tuple[int, int, int], tiles: Iterator[Tile]) -> None:
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        tiles: Iterator[Tile],
+        parts: Sequence[Part] = (),
+    ) -> None:
         self.name = name
         """What to call the source in a message."""
         self.n_windows, self.n_positions, self.n_channels = shape
+        self.from_files = len(parts) > 0
+        """Whether a bad value is the fault of a file."""
+        self.natives = [(part, part.native) for part in parts if part.native is not None]
+        """Parts that the kernels read by themselves: all of them, or none."""
+        if len(self.natives) < len(parts):
+            self.from_files = len(parts) > 0
+        """Whether a bad value is the fault of a file."""
+        self.natives = []
         self._tiles = tiles
 
     def __iter__(self) -> Iterator[Tile]:
@@ -64,8 +120,9 @@ def open_tiles(source: Source, *, dataset: str | None = None) -> Iterator[Tiles]
     Parameters
     ----------
     source
-        Path of an HDF5 file, an h5py dataset, an array of (windows, positions, channels) or
-        (positions, channels), or a source of activations with a mask.
+        Path of an HDF5 file or several, whose windows follow each other; an h5py dataset; an
+        array of (windows, positions, channels) or (positions, channels); or a source of
+        activations with a mask. The mask of saers' own files is respected.
     dataset
         Name of the dataset within a file; without it ``activations``, else the first one.
 
@@ -82,49 +139,83 @@ def open_tiles(source: Source, *, dataset: str | None = None) -> Iterator[Tiles]
     ...     [tile.values.shape for tile in tiles]
     [(2, 10, 3)]
     """
-    if dataset is not None and not isinstance(source, str | Path):
+    if dataset is not None and not _is_paths(source):
         raise ValueError(f"dataset names a dataset of a file, got {dataset!r} without a path")
-    if isinstance(source, str | Path):
-        path = existing_file(source, what="activations")
-        with _open_file(path) as file:
-            yield _tiles_of(_find_dataset(file, dataset, path))
+    if _is_paths(source):
+        paths = [source] if isinstance(source, str | Path) else source
+        yield _tiles_of_parts(list(_file_parts(paths, dataset)))
     elif isinstance(source, h5py.Dataset):
-        yield _tiles_of(source)
+        yield _tiles_of_parts([_part(source, 0, partial(nullcontext, source))])
     elif isinstance(source, ActivationSource):
         layer = source.layer
         shape = (source.windows.height, source.n_positions, layer.channels)
         yield Tiles(f"layer {layer.name}", shape, _blocks(source))
     else:
-        yield _tiles_of(np.asarray(source))
+        values = np.asarray(source)
+        shape = _shape(values, "source")
+        yield Tiles("source", shape, _slices(values, "source", shape))
 
 
-def _open_file(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if error.errno is not None:  # the system's own: no permission, too many files ...
-            raise
-        raise FormatError(f"{path}: not a readable HDF5 file: {error}") from error
+def _is_paths(source: Source) -> TypeGuard[str | Path | Sequence[str | Path]]:
+    if isinstance(source, str | Path):
+        return True
+    several = isinstance(source, Sequence) and len(source) > 0
+    return several and all(isinstance(item, str | Path) for item in source)
 
 
-def _find_dataset(file: h5py.File, name: str | None, path: Path) -> h5py.Dataset:
-    found = [key for key, item in file.items() if isinstance(item, h5py.Dataset)]
-    if name is None:
-        if not found:
-            raise FormatError(f"{path}: no dataset at the top of the file")
-        name = "activations" if "activations" in found else found[0]
-    item = file.get(name)
-    if not isinstance(item, h5py.Dataset):
-        hint = did_you_mean(name, found)
-        raise ValueError(f"{path}: no dataset {name!r}, has {', '.join(found)}{hint}")
-    return item
+def _file_parts(paths: Sequence[str | Path], name: str | None) -> Iterator[Part]:
+    """Look at every file once; none stays open."""
+    first_window = 0
+    for path in paths:
+        with open_file(path) as file:
+            found = find_dataset(file, name)
+            part = _part(found, first_window, partial(_reopen, Path(path), found.name))
+        yield part
+        first_window += part.shape[0]
 
 
-def _tiles_of(values: _Values) -> Tiles:
-    if isinstance(values, np.ndarray):
-        name, chunks = "source", None
-    else:
-        name, chunks = f"{values.file.filename}: dataset {values.name!r}", values.chunks
+@contextmanager
+def _reopen(path: Path, name: str) -> Iterator[h5py.Dataset]:
+    with open_file(path) as file:
+        yield find_dataset(file, name)
+
+
+def _part(dataset: h5py.Dataset, first_window: int, opens: _Opens) -> Part:
+    name = f"{dataset.file.filename}: dataset {dataset.name!r}"
+    shape = _shape(dataset, name)
+    mask = dataset.parent.get(MASK) if dataset.name == "/activations" else None
+    masked = isinstance(mask, h5py.Dataset) and mask.shape == dataset.shape[:2]
+    return Part(name, shape, first_window, opens, locate(dataset), masked)
+
+
+def _tiles_of_parts(parts: Sequence[Part]) -> Tiles:
+    first = parts[0]
+    for part in parts:
+        if part.shape[1:] != first.shape[1:]:
+            raise FormatError(
+                f"{part.name} is of shape {part.shape}, {first.name} of {first.shape}; "
+                "files of one source must have the same positions and channels"
+            )
+    shape = (sum(part.shape[0] for part in parts), *first.shape[1:])
+    name = first.name if len(parts) == 1 else f"{first.name} and {len(parts) - 1} more"
+    return Tiles(name, shape, chain.from_iterable(map(_part_tiles, parts)), parts)
+
+
+def _part_tiles(part: Part) -> Iterator[Tile]:
+    """Read one dataset through h5py."""
+    with part.open() as dataset:
+        mask = dataset.parent[MASK] if part.masked else None
+        for tile in _slices(dataset, part.name, part.shape):
+            windows, last = tile.windows, tile.first_position + tile.values.shape[1]
+            usable = None
+            if mask is not None:
+                cut = np.s_[windows[0] : windows[-1] + 1, tile.first_position : last]
+                usable = np.ascontiguousarray(mask[cut], dtype=np.bool_)
+            yield tile._replace(windows=windows + part.first_window, mask=usable)
+
+
+def _shape(values: _Values, name: str) -> tuple[int, int, int]:
+    """Windows, positions and channels of a dataset or array that may be activations."""
     if values.ndim not in (2, 3):
         raise ValueError(
             f"{name} must have rank 2 (positions, channels) or 3 (windows, positions, channels), "
@@ -135,8 +226,7 @@ def _tiles_of(values: _Values) -> Tiles:
     shape = values.shape if values.ndim == 3 else (1, *values.shape)
     if shape[2] == 0:
         raise ValueError(f"{name} has no channels, its shape is {values.shape}")
-    together, rows = _steps(shape, chunks)
-    return Tiles(name, shape, _slices(values, name, shape, together, rows))
+    return shape
 
 
 def _steps(shape: tuple[int, int, int], chunks: tuple[int, ...] | None) -> tuple[int, int]:
@@ -151,14 +241,9 @@ def _steps(shape: tuple[int, int, int], chunks: tuple[int, ...] | None) -> tuple
     return together, max(rows - rows % chunk_rows, min(chunk_rows, positions))
 
 
-def _slices(
-    values: _Values,
-    name: str,
-    shape: tuple[int, int, int],
-    together: int,
-    rows: int,
-) -> Iterator[Tile]:
+def _slices(values: _Values, name: str, shape: tuple[int, int, int]) -> Iterator[Tile]:
     n_windows, positions, channels = shape
+    together, rows = _steps(shape, getattr(values, "chunks", None))
     for window in range(0, n_windows, together):
         end = min(window + together, n_windows)
         for first in range(0, positions, rows):

@@ -35,9 +35,9 @@ def top_positions(
     Parameters
     ----------
     source
-        Path of an HDF5 file, an h5py dataset, an array of (windows, positions, channels) or
-        (positions, channels), or a source of activations, whose masked positions are never
-        taken.
+        Path of an HDF5 file or several, an h5py dataset, an array of (windows, positions,
+        channels) or (positions, channels), or a source of activations; masked positions are
+        never taken.
     k
         Positions to take per window and channel; fewer come back where no more keep distance.
     min_distance
@@ -70,7 +70,8 @@ def top_positions(
     if min_distance < 1:
         raise ValueError(f"min_distance must be positive, got {min_distance}")
     with open_tiles(source, dataset=dataset) as tiles:
-        parts = list(_search(tiles, k, min_distance, threads))
+        search = _search_files if tiles.natives else _search
+        parts = list(search(tiles, k, min_distance, threads))
     frame = pl.concat([schema.empty(schema.TOP_POSITIONS), *parts])
     return frame.sort("window", "channel", "rank")
 
@@ -91,6 +92,15 @@ def _search(tiles: Tiles, k: int, min_distance: int, threads: int | None) -> Ite
             for window, search in zip(tile.windows, searches, strict=True):
                 columns = search.finish()
                 yield _frame(np.full(len(columns[0]), window), columns)
+
+
+def _search_files(
+    tiles: Tiles, k: int, min_distance: int, threads: int | None
+) -> Iterator[pl.DataFrame]:
+    for part, native in tiles.natives:
+        for windows, mask in part.masks():
+            found = _core.top_positions_from(native, windows, k, min_distance, mask, threads)
+            yield _frame(found[0] + part.first_window, found[1:])
 
 
 def _masked(tile: Tile) -> npt.NDArray[np.float32]:

@@ -38,7 +38,7 @@ mod _core {
     #[pymodule_export]
     use crate::shuffle::Placement;
     #[pymodule_export]
-    use crate::source::decode_chunk;
+    use crate::source::{Dataset, decode_chunk};
     #[pymodule_export]
     use crate::stats::ChannelStats;
     #[pymodule_export]
@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use crate::topk::sparse::TopSeqlets;
     #[pymodule_export]
-    use crate::topk::{DenseTop, top_positions};
+    use crate::topk::{DenseTop, top_positions, top_positions_from};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

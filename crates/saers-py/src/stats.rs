@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use saers_core::stats::Summary;
 
 use crate::error::CoreResult;
+use crate::source::Dataset;
 use crate::wait;
 
 /// Running statistics per channel.
@@ -17,6 +18,7 @@ type Columns<'py> = (
     Column<'py, f64>,
     Column<'py, f64>,
     Column<'py, f64>,
+    Column<'py, u64>,
     Column<'py, u64>,
     Column<'py, u64>,
 );
@@ -45,12 +47,28 @@ impl ChannelStats {
         wait::run(py, threads, || self.0.update(values, windows, first_position, mask))
     }
 
+    /// Add windows of a dataset; `first_window` is the caller's number of its first window.
+    #[pyo3(signature = (dataset, windows, first_window = 0, mask = None, threads = None))]
+    fn update_from(
+        &mut self,
+        py: Python<'_>,
+        dataset: &Dataset,
+        windows: (usize, usize),
+        first_window: i64,
+        mask: Option<PyReadonlyArray1<'_, bool>>,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let mask = mask.as_ref().map(|mask| mask.as_slice()).transpose()?;
+        let windows = windows.0..windows.1;
+        wait::run(py, threads, || self.0.update_from(&dataset.0, windows, first_window, mask))
+    }
+
     /// Add what another accumulator has seen.
     fn merge(&mut self, other: PyRef<'_, Self>) -> CoreResult<()> {
         Ok(self.0.merge(&other.0)?)
     }
 
-    /// Return max, min, mean, std, nonzero and count of every channel.
+    /// Return max, min, mean, std, nonzero, count and NaN count of every channel.
     fn summary<'py>(&self, py: Python<'py>) -> Columns<'py> {
         let rows = self.0.summary();
         let float = |get: fn(&Summary) -> f64| PyArray1::from_iter(py, rows.iter().map(get));
@@ -62,6 +80,7 @@ impl ChannelStats {
             float(|row| row.std),
             count(|row| row.nonzero),
             count(|row| row.count),
+            count(|row| row.nan),
         )
     }
 

@@ -1,10 +1,13 @@
 //! Binding of `saers_core::topk`.
 
-use numpy::{PyArray1, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
+use numpy::{
+    PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
-use saers_core::topk::{self, Pick};
+use saers_core::topk::{self, Found, Pick};
 
 use crate::error::CoreResult;
+use crate::source::Dataset;
 use crate::wait;
 
 pub mod sparse;
@@ -81,4 +84,34 @@ pub fn top_positions<'py>(
     let counts = picks.chunks(channels).map(|window| window.iter().map(Vec::len).sum::<usize>());
     let counts = PyArray1::from_iter(py, counts.map(|count| count as i64));
     Ok((counts, columns(py, &picks, channels)))
+}
+
+type Places<'py> =
+    (Column<'py, i64>, Column<'py, u32>, Column<'py, u32>, Column<'py, i64>, Column<'py, f32>);
+
+/// Return the picks of some windows of a dataset: window, channel, rank, position, value.
+#[pyfunction]
+#[pyo3(signature = (dataset, windows, k, min_distance, mask = None, threads = None))]
+pub fn top_positions_from<'py>(
+    py: Python<'py>,
+    dataset: &Dataset,
+    windows: (usize, usize),
+    k: usize,
+    min_distance: usize,
+    mask: Option<PyReadonlyArray1<'py, bool>>,
+    threads: Option<usize>,
+) -> PyResult<Places<'py>> {
+    let mask = mask.as_ref().map(|mask| mask.as_slice()).transpose()?;
+    let windows = windows.0..windows.1;
+    let search = || topk::top_positions_from(&dataset.0, windows, k, min_distance, mask);
+    let found = wait::run(py, threads, search)?;
+    let place = |of: fn(&Found) -> i64| PyArray1::from_iter(py, found.iter().map(of));
+    let number = |of: fn(&Found) -> u32| PyArray1::from_iter(py, found.iter().map(of));
+    Ok((
+        place(|f| f.window as i64),
+        number(|f| f.channel),
+        number(|f| f.rank),
+        place(|f| i64::from(f.pick.position)),
+        PyArray1::from_iter(py, found.iter().map(|f| f.pick.value)),
+    ))
 }

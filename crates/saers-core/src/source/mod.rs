@@ -141,6 +141,11 @@ impl Dataset {
         self.grid.shape()
     }
 
+    /// The file that it lies in.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
     }

@@ -25,8 +25,8 @@ impl ChannelStats {
     /// of the dataset's first window and only serves to name the place of a bad value.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when the sizes do not fit, or when a value is not finite and
-    /// that is not allowed; [`Error::Format`] where the file is broken.
+    /// [`Error::InvalidArgument`] when the sizes do not fit; [`Error::Format`] where the file is
+    /// broken, or a value is not finite and that is not allowed. What came before stays added.
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -66,12 +66,14 @@ impl ChannelStats {
             summarise(dataset, &units[unit], &windows, mask, reader).map(|found| (unit, found))
         };
         in_order(units.len(), work, |(unit, (part, stray))| {
-            self.meet(stray.map(|(row, channel, value)| NonFinite {
+            let stray = stray.map(|(row, channel, value)| NonFinite {
                 window: first_window + (row / positions) as i64,
                 position: (row % positions) as i64,
                 channel,
                 value,
-            }))?;
+            });
+            self.meet(stray)
+                .map_err(|error| Error::format(dataset.path(), "activations", error.to_string()))?;
             let first = dataset.grid().extent(2, units[unit].strip).start;
             self.total.merge(first, &part);
             Ok(())
