@@ -1,6 +1,6 @@
 """Run benches by name, or all of them, and write their table.
 
-    python -m benches [NAME ...] [--out docs/benchmarks.md]
+python -m benches [NAME ...] [--out docs/benchmarks.md]
 """
 
 import argparse

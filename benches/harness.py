@@ -49,7 +49,9 @@ def alternate(jobs: Sequence[Job], *, repeats: int = 5) -> list[Timing]:
         for job, timings in zip(jobs, seen, strict=True):
             timings.append(once(job))
     return [
-        Timing(statistics.median(t.cpu for t in timings), statistics.median(t.wall for t in timings))
+        Timing(
+            statistics.median(t.cpu for t in timings), statistics.median(t.wall for t in timings)
+        )
         for timings in seen
     ]
 
@@ -76,7 +78,7 @@ def table(rows: Sequence[Row]) -> str:
         unit = " (wall)" if row.by_wall else ""
         lines.append(
             f"| {row.job} | {row.size} | {_seconds(row.ours)} | {row.peer} | "
-            f"{_seconds(row.theirs)} | {row.ratio:.3g}×{unit} | {aim} | "
+            f"{_seconds(row.theirs)} | {row.ratio:.3g} x{unit} | {aim} | "
             f"{' · '.join(part for part in (met, row.note) if part)} |"
         )
     return "\n".join(lines)

@@ -12,7 +12,8 @@ LONG_CALL = """
 import numpy as np
 from saers import _core
 table = np.empty((0, 3), "u8"), np.empty(0, "u8"), np.empty(0, "u8"), np.empty(0, "u4")
-dataset = _core.Dataset(__file__, (10_000, 262_144, 608), "<f4", chunked=((1, 4096, 608), [], table))
+chunked = (1, 4096, 608), [], table
+dataset = _core.Dataset(__file__, (10_000, 262_144, 608), "<f4", chunked=chunked)
 print("begun", flush=True)
 {call}
 """

@@ -174,9 +174,7 @@ def test_a_chunk_that_cannot_be_decompressed_names_its_place(tmp_path):
         raw.seek(chunk.byte_offset)
         raw.write(b"\xff" * (chunk.size // 2))
     with (
-        pytest.raises(
-            saers.FormatError, match=r"a\.h5: chunk at window 1, position 0, channel 0"
-        ),
+        pytest.raises(saers.FormatError, match=r"a\.h5: chunk at window 1, position 0, channel 0"),
         open_tiles(path) as tiles,
     ):
         list(tiles)

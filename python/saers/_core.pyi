@@ -148,7 +148,6 @@ class DenseTop:
 def top_positions(
     values: _F32, k: int, min_distance: int, threads: int | None = None
 ) -> tuple[_I64, tuple[_U32, _U32, _I64, _F32]]: ...
-
 def top_positions_from(
     dataset: Dataset,
     windows: tuple[int, int],
@@ -254,4 +253,3 @@ class Dataset:
         out: _F32,
         threads: int | None = None,
     ) -> None: ...
-

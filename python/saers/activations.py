@@ -6,6 +6,7 @@ leaves the coordinates in a BED beside its files and says nothing about the laye
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from saers import FormatError, schema
+from saers.hdf5 import MASK, Rows, open_file, read_ahead
 from saers.layer import (
     ActivationBlock,
     ActivationSource,
@@ -34,7 +36,6 @@ __all__ = [
 ]
 
 DATASET = "activations"
-MASK = "mask"
 DONE = "done"
 WINDOW_TABLE = "windows"
 LAYER_ATTRIBUTES = ("layer", "stride", "window_lo", "window_hi")
@@ -95,25 +96,17 @@ class FileActivations:
         """
         chosen = check_windows(windows, len(self._rows))
         step = max(1, _BLOCK_BYTES // (4 * self.n_positions * self.layer.channels))
-        files: dict[Path, h5py.File] = {}
-        try:
-            for first in range(0, len(chosen), step):
-                yield self._block(chosen[first : first + step], files)
-        finally:
-            for file in files.values():
-                file.close()
+        with _Files() as files:
+            parts = (chosen[first : first + step] for first in range(0, len(chosen), step))
+            yield from read_ahead(partial(self._block, files=files), parts)
 
-    def _block(
-        self, windows: npt.NDArray[np.int64], files: dict[Path, h5py.File]
-    ) -> ActivationBlock:
-        """Read one block; files stay open in ``files``."""
+    def _block(self, windows: npt.NDArray[np.int64], files: "_Files") -> ActivationBlock:
+        """Read one block."""
         values = np.empty((len(windows), self.n_positions, self.layer.channels), np.float32)
         mask = np.empty(values.shape[:2], np.bool_)
         for i, window in enumerate(windows):
             place = self._rows[window]
-            if place.file not in files:
-                files[place.file] = _open(place.file)
-            values[i], usable = _read_row(files[place.file], place)
+            usable = files.read(place, values[i])
             mask[i] = self._inside if usable is None else usable
             check_finite(values[i : i + 1], windows[i : i + 1], where=str(place.file))
         return ActivationBlock(windows, values, mask)
@@ -269,7 +262,7 @@ def _borzoi_rows(folder: Path, table: pl.DataFrame, bed: Path) -> list[Row]:
             file = folder / f"activations_{chunk}.h5"
             if not file.is_file():
                 raise FormatError(f"{bed}: line {line['line']}: no file {file}")
-            with _open(file) as opened:
+            with open_file(file) as opened:
                 dataset = _dataset(opened, None)
                 known[chunk] = (file, dataset.name, dataset.shape)
         file, name, shape = known[chunk]
@@ -299,7 +292,7 @@ def _borzoi_layer(length: int, positions: int, channels: int, bed: Path) -> Laye
 
 def _open_cache(path: Path) -> FileActivations:
     """Open a finished cache of saers."""
-    with _open(path) as file:
+    with open_file(path) as file:
         layer, windows = read_header(file)
         done = int(file[DONE][0]) if DONE in file else -1
     if done != windows.height:
@@ -308,14 +301,33 @@ def _open_cache(path: Path) -> FileActivations:
     return FileActivations(rows, layer, windows)
 
 
-def _open(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading."""
-    if not path.is_file():
-        raise FileNotFoundError(f"activations: no file at {path}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise FormatError(f"{path}: not a readable HDF5 file: {error}") from error
+class _Files:
+    """Files that stay open while their rows are read."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[Path, str], tuple[h5py.File, Rows]] = {}
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file, _rows in self._open.values():
+            file.close()
+
+    def read(self, place: Row, out: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_] | None:
+        """Fill ``out`` (positions, channels) with a window; return its mask where there is one."""
+        key = (place.file, place.dataset)
+        if key not in self._open:
+            file = open_file(place.file)
+            self._open[key] = file, Rows(_dataset(file, place.dataset))
+        file, rows = self._open[key]
+        rows.read(place.row, 0, len(out), out)
+        try:
+            return file[MASK][place.row].astype(bool) if MASK in file else None
+        except (OSError, ValueError) as error:
+            raise FormatError(
+                f"{place.file}: row {place.row} of {MASK} cannot be read: {error}"
+            ) from error
 
 
 def _dataset(file: h5py.File, name: str | None) -> h5py.Dataset:
@@ -335,19 +347,6 @@ def _dataset(file: h5py.File, name: str | None) -> h5py.Dataset:
 
 def _shape(row: Row) -> tuple[int, int, int]:
     """Shape of the dataset in which a row lies."""
-    with _open(row.file) as file:
+    with open_file(row.file) as file:
         windows, positions, channels = _dataset(file, row.dataset).shape
         return windows, positions, channels
-
-
-def _read_row(
-    file: h5py.File, place: Row
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
-    """Read the activations of one window, and its mask where the file has one."""
-    try:
-        usable = file[MASK][place.row].astype(bool) if MASK in file else None
-        return file[place.dataset][place.row].astype(np.float32), usable
-    except (OSError, ValueError) as error:
-        raise FormatError(
-            f"{place.file}: row {place.row} of {place.dataset} cannot be read: {error}"
-        ) from error

@@ -19,9 +19,10 @@ import numpy.typing as npt
 import polars as pl
 
 from saers import schema
-from saers.activations import DATASET, DONE, LAYER_ATTRIBUTES, MASK, WINDOW_TABLE, read_header
+from saers.activations import DATASET, DONE, LAYER_ATTRIBUTES, WINDOW_TABLE, read_header
 from saers.checks import in_range, one_of
 from saers.genome import Genome
+from saers.hdf5 import MASK
 from saers.layer import (
     ActivationBlock,
     ActivationSource,

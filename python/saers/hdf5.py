@@ -8,8 +8,10 @@ that is open for writing) stays with h5py, which gives the same numbers one chun
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -17,6 +19,9 @@ import numpy.typing as npt
 
 from saers import FormatError, _core
 from saers.checks import did_you_mean, existing_file
+
+MASK = "mask"
+"""Name of the dataset of usable positions (windows, positions) beside saers' own activations."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,6 +34,10 @@ _FLOATS = {
 }
 _BYTE_ORDERS = {h5py.h5t.ORDER_LE: "<", h5py.h5t.ORDER_BE: ">"}
 _SAMPLE_ROWS = 64
+
+
+_Part = TypeVar("_Part")
+_Read = TypeVar("_Read")
 
 
 class _StaysWithHdf5Error(Exception):
@@ -144,7 +153,8 @@ def _describe(dataset: h5py.Dataset) -> _core.Dataset | None:
         return None
     shape = dataset.shape if dataset.ndim == 3 else (1, *dataset.shape)
     options: dict[str, Any] = {"fill": _fill(dataset)}
-    if layout.get_layout() == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is not None:
+    # Behind a user block HDF5 gives an offset even where nothing was ever written.
+    if layout.get_layout() == h5py.h5d.CONTIGUOUS and dataset.id.get_storage_size():
         options["offset"] = dataset.id.get_offset()
     else:
         options["chunked"] = _chunks(dataset, shape, layout)
@@ -210,9 +220,7 @@ def _agrees(found: _core.Dataset, dataset: h5py.Dataset) -> bool:
     return bool(np.array_equal(ours[0], theirs, equal_nan=True))
 
 
-def read_rows(
-    dataset: h5py.Dataset, window: int, first: int, last: int
-) -> npt.NDArray[np.float32]:
+def read_rows(dataset: h5py.Dataset, window: int, first: int, last: int) -> npt.NDArray[np.float32]:
     """Read rows of one window through h5py, as single precision.
 
     Raises
@@ -262,11 +270,35 @@ class Rows:
         self._dataset = dataset
         self._native = locate(dataset)
 
-    def read(
-        self, window: int, first: int, last: int, out: npt.NDArray[np.float32]
-    ) -> None:
+    def read(self, window: int, first: int, last: int, out: npt.NDArray[np.float32]) -> None:
         """Fill ``out`` (rows, channels) with positions ``first`` to ``last`` of a window."""
         if self._native is None:
             out[:] = read_rows(self._dataset, window, first, last)
         else:
             self._native.read((window, window + 1), (first, last), out[None])
+
+
+def read_ahead(read: Callable[[_Part], _Read], parts: Iterable[_Part]) -> Iterator[_Read]:
+    """Read the next part while the caller works on this one.
+
+    Parameters
+    ----------
+    read
+        Reads one part; runs in a thread of its own, one call after the other.
+    parts
+        What to read, in order.
+
+    Examples
+    --------
+    >>> list(read_ahead(str.upper, ["a", "b"]))
+    ['A', 'B']
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[_Read] | None = None
+        for part in parts:
+            following = pool.submit(read, part)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()

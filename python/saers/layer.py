@@ -126,9 +126,9 @@ def check_finite(
     --------
     >>> check_finite(np.ones((1, 2, 3)), np.array([0]), where="acts.h5")
     """
-    with np.errstate(invalid="ignore"):  # inf - inf
-        if np.isfinite(values.sum(dtype=np.float64)):
-            return
+    # Both carry a NaN along, in a fraction of the time of looking at every value.
+    if values.size == 0 or np.isfinite([values.max(), values.min()]).all():
+        return
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         block, position, channel = bad[0].tolist()

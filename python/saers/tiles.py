@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from saers import FormatError, _core
-from saers.hdf5 import find_dataset, locate, open_file
+from saers.hdf5 import MASK, find_dataset, locate, open_file
 from saers.layer import ActivationSource
 
 Source: TypeAlias = (
@@ -30,8 +30,6 @@ _Values: TypeAlias = h5py.Dataset | npt.NDArray[Any]
 
 TILE_VALUES = 4 * 2**20
 """Values that are read at a time, unless one chunk of a file holds more."""
-MASK = "mask"
-"""Name of the dataset of usable positions (windows, positions) beside saers' own activations."""
 _MASK_BYTES = 16 * 2**20
 
 
@@ -101,12 +99,9 @@ class Tiles:
         self.n_windows, self.n_positions, self.n_channels = shape
         self.from_files = len(parts) > 0
         """Whether a bad value is the fault of a file."""
-        self.natives = [(part, part.native) for part in parts if part.native is not None]
+        known = [(part, part.native) for part in parts if part.native is not None]
+        self.natives = known if len(known) == len(parts) else []
         """Parts that the kernels read by themselves: all of them, or none."""
-        if len(self.natives) < len(parts):
-            self.from_files = len(parts) > 0
-        """Whether a bad value is the fault of a file."""
-        self.natives = []
         self._tiles = tiles
 
     def __iter__(self) -> Iterator[Tile]:
@@ -139,10 +134,10 @@ def open_tiles(source: Source, *, dataset: str | None = None) -> Iterator[Tiles]
     ...     [tile.values.shape for tile in tiles]
     [(2, 10, 3)]
     """
-    if dataset is not None and not _is_paths(source):
+    paths = _paths(source)
+    if dataset is not None and not paths:
         raise ValueError(f"dataset names a dataset of a file, got {dataset!r} without a path")
-    if _is_paths(source):
-        paths = [source] if isinstance(source, str | Path) else source
+    if paths:
         yield _tiles_of_parts(list(_file_parts(paths, dataset)))
     elif isinstance(source, h5py.Dataset):
         yield _tiles_of_parts([_part(source, 0, partial(nullcontext, source))])
@@ -156,20 +151,22 @@ def open_tiles(source: Source, *, dataset: str | None = None) -> Iterator[Tiles]
         yield Tiles("source", shape, _slices(values, "source", shape))
 
 
-def _is_paths(source: Source) -> TypeGuard[str | Path | Sequence[str | Path]]:
+def _paths(source: Source) -> list[Path]:
+    """List the files of a source; none where it is something else."""
     if isinstance(source, str | Path):
-        return True
-    several = isinstance(source, Sequence) and len(source) > 0
-    return several and all(isinstance(item, str | Path) for item in source)
+        return [Path(source)]
+    several = source if isinstance(source, Sequence) else []
+    paths = [Path(item) for item in several if isinstance(item, str | Path)]
+    return paths if len(paths) == len(several) else []
 
 
-def _file_parts(paths: Sequence[str | Path], name: str | None) -> Iterator[Part]:
+def _file_parts(paths: Sequence[Path], name: str | None) -> Iterator[Part]:
     """Look at every file once; none stays open."""
     first_window = 0
     for path in paths:
         with open_file(path) as file:
             found = find_dataset(file, name)
-            part = _part(found, first_window, partial(_reopen, Path(path), found.name))
+            part = _part(found, first_window, partial(_reopen, path, found.name))
         yield part
         first_window += part.shape[0]
 

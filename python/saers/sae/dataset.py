@@ -1,6 +1,7 @@
 """HDF5 files as sources: those that describe themselves, and bare datasets."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from saers import FormatError, checks, schema
+from saers import FormatError, hdf5, schema
 from saers.activations import LAYER_ATTRIBUTES, open_activations
 from saers.layer import ActivationBlock, ActivationSource, LayerInfo, check_windows
 
@@ -29,14 +30,10 @@ def open_file(path: str | Path) -> ActivationSource:
     found = Path(path)
     if found.is_dir():
         return open_activations(found)
-    checks.existing_file(found, what="activations")
-    try:
-        with h5py.File(found, "r") as file:
-            if all(name in file.attrs for name in LAYER_ATTRIBUTES):
-                return open_activations(found)
-            return DatasetBlocks(found, _first_dataset(file))
-    except OSError as error:
-        raise FormatError(f"{found}: not a readable HDF5 file: {error}") from error
+    with hdf5.open_file(found) as file:
+        if all(name in file.attrs for name in LAYER_ATTRIBUTES):
+            return open_activations(found)
+        return DatasetBlocks(found, _activations(hdf5.find_dataset(file)))
 
 
 class DatasetBlocks:
@@ -62,36 +59,31 @@ class DatasetBlocks:
         """Yield every window once, or those numbered ``windows``, in that order."""
         chosen = check_windows(windows, self.windows.height)
         step = max(1, _BLOCK_BYTES // (4 * self.n_positions * self.layer.channels))
-        with h5py.File(self._path, "r") as file:
-            for first in range(0, len(chosen), step):
-                yield self._block(file[self._name], chosen[first : first + step])
+        with hdf5.open_file(self._path) as file:
+            rows = hdf5.Rows(file[self._name])
+            parts = (chosen[first : first + step] for first in range(0, len(chosen), step))
+            yield from hdf5.read_ahead(partial(self._block, rows), parts)
 
-    def _block(self, dataset: h5py.Dataset, windows: npt.NDArray[np.int64]) -> ActivationBlock:
+    def _block(self, rows: hdf5.Rows, windows: npt.NDArray[np.int64]) -> ActivationBlock:
         values = np.zeros((len(windows), self.n_positions, self.layer.channels), np.float32)
         mask = np.zeros(values.shape[:2], np.bool_)
         for i, window in enumerate(windows.tolist()):
-            try:
-                if self._flat:
-                    start = window * self.n_positions
-                    rows = dataset[start : start + self.n_positions]
-                else:
-                    rows = dataset[window]
-            except OSError as error:
-                raise FormatError(
-                    f"{self._path}: row {window} of {self._name} cannot be read: {error}"
-                ) from error
-            values[i, : len(rows)] = rows
-            mask[i, : len(rows)] = True
+            if self._flat:
+                first = window * self.n_positions
+                last = min(first + self.n_positions, self._rows)
+                rows.read(0, first, last, values[i, : last - first])
+                mask[i, : last - first] = True
+            else:
+                rows.read(window, 0, self.n_positions, values[i])
+                mask[i] = True
         return ActivationBlock(windows, values, mask)
 
 
-def _first_dataset(file: h5py.File) -> h5py.Dataset:
-    for item in file.values():
-        if isinstance(item, h5py.Dataset):
-            if item.ndim not in (2, 3) or item.dtype.kind != "f" or 0 in item.shape:
-                raise FormatError(
-                    f"{file.filename}: dataset {item.name!r} must be floats of (rows, channels) "
-                    f"or (windows, positions, channels), got {item.dtype} of {item.shape}"
-                )
-            return item
-    raise FormatError(f"{file.filename}: holds no dataset")
+def _activations(item: h5py.Dataset) -> h5py.Dataset:
+    """Require floats of rank 2 or 3."""
+    if item.ndim not in (2, 3) or item.dtype.kind != "f" or 0 in item.shape:
+        raise FormatError(
+            f"{item.file.filename}: dataset {item.name!r} must be floats of (rows, channels) "
+            f"or (windows, positions, channels), got {item.dtype} of {item.shape}"
+        )
+    return item

@@ -19,7 +19,7 @@ use filters::{Filter, Pipeline};
 pub(crate) use grid::Grid;
 pub use grid::Shape;
 pub(crate) use order::in_order;
-pub(crate) use reader::{Piece, Reader};
+pub(crate) use reader::{Piece, ROWS, Reader};
 
 use crate::{Error, Result};
 

@@ -10,8 +10,10 @@ use super::filters::Scratch;
 use super::{Chunk, Dataset, Element, Layout, Shape, place};
 use crate::{Error, Result};
 
-/// Numbers that are handed on together; as `f32` they stay in the L2 cache.
-const TILE: usize = 80 * 1024;
+/// Rows that are handed on together, where they stay in the L2 cache.
+pub(crate) const ROWS: usize = 128;
+/// Numbers of a tile whose rows are so long that fewer must do.
+const TILE: usize = 96 * 1024;
 
 /// Consecutive rows of one window, some or all of its channels.
 pub(crate) struct Piece<'a> {
@@ -86,7 +88,7 @@ impl Dataset {
         [windows, positions, channels]: &[Range<usize>; 3],
         mut tile: impl FnMut(usize, Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        let rows = (TILE / channels.len().max(1)).max(1);
+        let rows = (TILE / channels.len().max(1)).clamp(1, ROWS);
         for window in windows.clone() {
             for start in positions.clone().step_by(rows) {
                 tile(window, start..(start + rows).min(positions.end))?;

@@ -2,8 +2,10 @@
 
 use multiversion::multiversion;
 
+use crate::source::ROWS;
+
 /// Rows whose sums are taken together; the rounding of a sum of squares grows with them.
-const RUN: usize = 128;
+const RUN: usize = ROWS;
 /// Channels whose running sums fill the registers of a core.
 const LANES: usize = 16;
 /// Squares over deviations beyond which their difference has lost too many digits.
@@ -58,7 +60,6 @@ impl Moments {
         let channels = self.mean.len();
         let mut first = None;
         for (index, run) in values.chunks(RUN * channels).enumerate() {
-            self.sums.reset();
             add_up(&mut self.sums, run);
             // A sum of finite f32 values is finite in f64.
             if self.sums.sum.iter().all(|sum| sum.is_finite()) {
@@ -68,6 +69,28 @@ impl Moments {
                 let place = |(row, channel, value)| (index * RUN + row, channel, value);
                 first = first.or(stray.map(place));
             }
+        }
+        first
+    }
+
+    /// Adds rows that no cache holds yet. Columns of them are met a page apart, so each run is
+    /// first copied in the order in which it lies.
+    pub(super) fn add_from_memory(
+        &mut self,
+        values: &[f32],
+        mask: Option<&[bool]>,
+    ) -> Option<Stray> {
+        let channels = self.mean.len();
+        let (mut near, mut first) = (Vec::new(), None);
+        for (index, run) in values.chunks(RUN * channels).enumerate() {
+            near.clear();
+            near.extend_from_slice(run);
+            let before = index * RUN;
+            let stray = match mask {
+                Some(mask) => self.add_masked(&near, &mask[before..before + run.len() / channels]),
+                None => self.add(&near),
+            };
+            first = first.or(stray.map(|(row, channel, value)| (before + row, channel, value)));
         }
         first
     }
@@ -159,14 +182,6 @@ impl Sums {
         }
     }
 
-    fn reset(&mut self) {
-        self.max.fill(f32::NEG_INFINITY);
-        self.min.fill(f32::INFINITY);
-        self.sum.fill(0.0);
-        self.squares.fill(0.0);
-        self.nonzero.fill(0);
-    }
-
     /// Computes deviations around the known mean where squares have cancelled.
     fn centre_again(&mut self, run: &[f32]) {
         let channels = self.sum.len();
@@ -186,7 +201,7 @@ impl Sums {
 
 /// Turns sums into means and squares into squared deviations; returns whether some of them have
 /// lost their digits, which become -1.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512dq+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn centre(sums: &mut Sums, rows: usize) -> bool {
     let share = 1.0 / rows as f64;
     let mut lost = false;
@@ -202,7 +217,7 @@ fn centre(sums: &mut Sums, rows: usize) -> bool {
 }
 
 /// Merges the means and squared deviations of `rows` rows.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512dq+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 fn merge(
     mean: &mut [f64],
     scatter: &mut [f64],
@@ -225,11 +240,11 @@ fn merge(
     }
 }
 
-/// Adds rows to sums, as many channels at a time as there are registers.
+/// Sums up rows, as many channels at a time as there are registers.
 ///
 /// The square of an f32 is exact in f64, and every channel is summed row by row, so all machines
 /// get the same bits.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512bw+avx512dq+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn add_up(sums: &mut Sums, run: &[f32]) {
     add_up_here(sums, run);
 }

@@ -239,7 +239,7 @@ impl DenseTop {
 }
 
 /// Largest value of every column, -inf where all are NaN.
-#[multiversion(targets("x86_64+avx2", "x86_64+avx512f+avx512vl"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn column_maxima(rows: &[f32], maxima: &mut [f32]) {
     let channels = maxima.len();
     let whole = channels - channels % LANES;
