@@ -240,7 +240,7 @@ def test_a_broken_hdf5_file_is_a_format_error(tmp_path):
         open_tokens(path, config())
     with h5py.File(path, "w"):
         pass
-    with pytest.raises(FormatError, match="holds no dataset"):
+    with pytest.raises(FormatError, match="no dataset at the top"):
         open_tokens(path, config())
     with pytest.raises(FileNotFoundError, match="no file at"):
         open_tokens(tmp_path / "none.h5", config())

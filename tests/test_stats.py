@@ -150,7 +150,7 @@ def test_shapes_that_do_not_fit_are_refused():
         stats.update(np.zeros((2, 2)), windows=[1, 2])
     with pytest.raises(ValueError, match="cannot merge 3 channels into 2"):
         stats.merge(saers.ChannelStats(3))
-    with pytest.raises(ValueError, match="channels must be positive"):
+    with pytest.raises(ValueError, match="channels must lie in 1"):
         saers.ChannelStats(0)
 
 

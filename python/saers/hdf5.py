@@ -8,8 +8,10 @@ that is open for writing) stays with h5py, which gives the same numbers one chun
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +36,9 @@ _FLOATS = {
 }
 _BYTE_ORDERS = {h5py.h5t.ORDER_LE: "<", h5py.h5t.ORDER_BE: ">"}
 _SAMPLE_ROWS = 64
+# A dataset of more bytes than this, of whose chunks not one in so many was written, is no result
+# of a finished program, and would take hours to read.
+_VAST, _HARDLY = 2**36, 1000
 
 
 _Part = TypeVar("_Part")
@@ -70,6 +75,17 @@ def open_file(path: str | Path, *, what: str = "activations") -> h5py.File:
         raise FormatError(f"{found}: not a readable HDF5 file: {error}") from error
 
 
+@contextmanager
+def _damage(place: str) -> Iterator[None]:
+    """Turn what h5py raises for damaged structures into FormatError."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise FormatError(f"{place}: {error}") from error
+
+
 def find_dataset(file: h5py.File, name: str | None = None) -> h5py.Dataset:
     """Find a dataset by name; without one ``activations``, else the first at the top.
 
@@ -89,12 +105,13 @@ def find_dataset(file: h5py.File, name: str | None = None) -> h5py.Dataset:
     ...     find_dataset(opened).name
     '/x'
     """
-    found = [key for key, item in file.items() if isinstance(item, h5py.Dataset)]
-    if name is None:
-        if not found:
-            raise FormatError(f"{file.filename}: no dataset at the top of the file")
-        name = "activations" if "activations" in found else found[0]
-    item = file.get(name)
+    with _damage(file.filename):
+        found = [key for key, item in file.items() if isinstance(item, h5py.Dataset)]
+        if name is None:
+            if not found:
+                raise FormatError(f"{file.filename}: no dataset at the top of the file")
+            name = "activations" if "activations" in found else found[0]
+        item = file.get(name)
     if not isinstance(item, h5py.Dataset):
         hint = did_you_mean(name, found)
         raise ValueError(f"{file.filename}: no dataset {name!r}, has {', '.join(found)}{hint}")
@@ -129,7 +146,8 @@ def locate(dataset: h5py.Dataset) -> _core.Dataset | None:
     (1, 5, 3)
     """
     try:
-        found = _describe(dataset)
+        with _damage(f"{dataset.file.filename}: dataset {dataset.name!r}"):
+            found = _describe(dataset)
         if found is not None and not _agrees(found, dataset):
             raise _StaysWithHdf5Error("a sampled chunk was decoded differently")
     except _StaysWithHdf5Error as why:
@@ -193,9 +211,14 @@ def _chunks(
     table: list[tuple[Any, ...]] = []
     if dataset.chunks is not None:
         dataset.id.chunk_iter(lambda chunk: table.append(tuple(chunk)))
-    expected = int(np.prod([-(-n // size) for n, size in zip(shape, block, strict=True)]))
+    expected = math.prod(-(-n // size) for n, size in zip(shape, block, strict=True))
     if len(table) < expected and layout.get_fill_time() == h5py.h5d.FILL_TIME_NEVER:
         raise _StaysWithHdf5Error("chunks are missing, and nothing tells what they hold")
+    if dataset.nbytes > _VAST and _HARDLY * len(table) < expected:
+        raise FormatError(
+            f"{dataset.file.filename}: dataset {dataset.name!r} of shape {dataset.shape}: only "
+            f"{len(table)} of {expected} chunks were ever written"
+        )
     # offsets of the first element, filter mask, offset in bytes, size in bytes
     first = np.array([row[0] for row in table], np.uint64).reshape(-1, dataset.ndim)
     if dataset.ndim == 2:

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::source::MOST_CHANNELS;
 use crate::{Error, Result};
 
 mod moments;
@@ -80,8 +81,9 @@ impl ChannelStats {
     /// assert!(saers_core::stats::ChannelStats::new(0, false).is_err());
     /// ```
     pub fn new(channels: usize, allow_nan: bool) -> Result<Self> {
-        if channels == 0 {
-            return Err(Error::invalid("channels must be positive, got 0"));
+        if !(1..=MOST_CHANNELS).contains(&channels) {
+            let message = format!("channels must lie in 1..{MOST_CHANNELS}, got {channels}");
+            return Err(Error::invalid(message));
         }
         Ok(Self { allow_nan, total: Moments::new(channels), first: None })
     }

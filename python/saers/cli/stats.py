@@ -9,7 +9,10 @@ from saers.cli.console import AsJson, Force, TableOut, Threads, is_run, run_stag
 
 
 def stats(
-    target: Annotated[Path, typer.Argument(help="HDF5 file, recipe or run directory.")],
+    targets: Annotated[
+        list[Path],
+        typer.Argument(help="HDF5 file, or several that make one source; or recipe or run."),
+    ],
     out: TableOut = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset; default: the first one.")] = None,
     threads: Threads = None,
@@ -22,12 +25,14 @@ def stats(
 
       saers stats activations.h5 -o stats.parquet
 
+      saers stats activations_*.h5 -o stats.parquet
+
       saers stats RUN
     """
-    if is_run(target):
-        run_stage("stats", target, out, force=force, as_json=as_json)
+    if len(targets) == 1 and is_run(targets[0]):
+        run_stage("stats", targets[0], out, force=force, as_json=as_json)
         return
     from saers.stats import channel_stats
 
-    frame = channel_stats(target, dataset=dataset, threads=threads)
+    frame = channel_stats(targets, dataset=dataset, threads=threads)
     write_result(frame, out or Path("stats.parquet"), what="channels", as_json=as_json)

@@ -25,6 +25,8 @@ use crate::{Error, Result};
 
 /// Rows that a thread takes at a time from a dataset without chunks.
 const SPAN: usize = 1024;
+/// Channels beyond which a shape is a mistake: no layer has so many.
+pub(crate) const MOST_CHANNELS: usize = 1 << 24;
 /// Bytes of a chunk beyond which nobody would have meant it.
 const LARGEST_CHUNK: usize = 1 << 31;
 

@@ -7,6 +7,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{Pick, Rule, greedy};
+use crate::source::MOST_CHANNELS;
 use crate::{Error, Result, threads};
 
 /// Channels whose maxima fill the registers of a core.
@@ -139,8 +140,9 @@ impl DenseTop {
     /// assert!(saers_core::topk::DenseTop::new(4, 0, 1).is_err());
     /// ```
     pub fn new(channels: usize, k: usize, min_distance: usize) -> Result<Self> {
-        if channels == 0 {
-            return Err(Error::invalid("channels must be positive, got 0"));
+        if !(1..=MOST_CHANNELS).contains(&channels) {
+            let message = format!("channels must lie in 1..{MOST_CHANNELS}, got {channels}");
+            return Err(Error::invalid(message));
         }
         Ok(Self::starting_at(0, channels, Rule::new(k, min_distance)?))
     }
