@@ -107,12 +107,14 @@ impl Header {
 
     fn blocks(&self, from: &[u8], to: &mut [u8], tools: &mut Tools) -> Result<()> {
         let (codec, sorted) = (self.codec()?, self.sorted()?);
-        let (starts, _) = from[HEADER..].as_chunks::<4>();
-        if starts.len() < to.len().div_ceil(self.block) {
-            return Err("blosc: cut within the list of blocks".into());
-        }
+        let list = 4 * to.len().div_ceil(self.block);
+        let (starts, blocks) = from
+            .split_at_checked(HEADER)
+            .and_then(|(_, after)| after.split_at_checked(list))
+            .ok_or("blosc: cut within the list of blocks")?;
+        let (starts, _) = starts.as_chunks::<4>();
         let Tools { codecs, block, planes } = tools;
-        let mut left = from.len() - HEADER - 4 * to.len().div_ceil(self.block);
+        let mut left = blocks.len();
         for (to, &start) in to.chunks_mut(self.block).zip(starts) {
             let start = u32::from_le_bytes(start) as usize;
             let from = from.get(start..).ok_or("blosc: a block starts behind the chunk")?;

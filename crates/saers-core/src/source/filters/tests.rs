@@ -197,6 +197,13 @@ fn blocks_of_blosc_that_overlap_are_refused() {
     assert_eq!(refused.unwrap_err(), "blosc: blocks overlap");
 }
 
+#[test]
+fn a_chunk_of_blosc_that_claims_less_than_its_header_is_refused() {
+    let mut packed = blosc(&sample(4096), 1, 256, 16, 2);
+    packed[12..16].fill(0);
+    assert!(decoded(&[filter(32001, &[])], &packed, 0, 4096).is_err());
+}
+
 /// A run of literal bytes, or a repeat of `length` bytes from `distance` before.
 #[derive(Clone, Debug)]
 enum Token {
