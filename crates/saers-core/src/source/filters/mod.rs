@@ -190,8 +190,8 @@ impl Step {
             2 => Self::Shuffle { item: *filter.values.first().filter(|item| **item > 0)? as usize },
             3 => Self::Fletcher32,
             32000 => Self::Pack(Pack::Lzf),
-            32004 => Self::Pack(Pack::Lz4),
             32001 => Self::Pack(Pack::Blosc),
+            32004 => Self::Pack(Pack::Lz4),
             32008 => Self::Pack(Pack::Bitshuffle(Bitshuffle::new(&filter.values)?)),
             32015 => Self::Pack(Pack::Zstd),
             _ => return None,
@@ -201,7 +201,11 @@ impl Step {
     /// Tells whether the result has another size than what went in, in a way that only the
     /// filter knows.
     fn packs(&self) -> bool {
-        matches!(self, Self::Pack(pack) if !matches!(pack, Pack::Bitshuffle(filter) if !filter.packs()))
+        match self {
+            Self::Pack(Pack::Bitshuffle(filter)) => filter.packs(),
+            Self::Pack(_) => true,
+            Self::Shuffle { .. } | Self::Fletcher32 => false,
+        }
     }
 }
 
