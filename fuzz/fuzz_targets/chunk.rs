@@ -26,7 +26,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(pipeline) = Pipeline::new(&filters, 4) else {
         return;
     };
-    let size = u32::from_le_bytes([a, b, c, 0]) as usize;
+    // Larger chunks only take longer.
+    let size = u32::from_le_bytes([a, b, c % 4, 0]) as usize;
     let decode = |scratch: &mut Scratch| {
         pipeline.decode(rest, mask.into(), size, scratch).map(<[u8]>::to_vec)
     };

@@ -146,7 +146,7 @@ fn detect(text: &Text) -> Result<Format> {
 
 #[cfg(test)]
 mod tests {
-    use super::{meme_text, parse};
+    use super::{jaspar_text, meme_text, parse};
     use crate::motif::{Counts, Motif, UNIFORM};
     use proptest::prelude::*;
 
@@ -179,6 +179,13 @@ mod tests {
             "é",
         ]);
         prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+    }
+
+    #[test]
+    fn a_motif_of_less_than_one_site_is_written_as_counts_that_can_be_read() {
+        let motifs = parse(">m\n1e-5 0 0 0\n0 1e-5 0 0\n", "m".as_ref()).unwrap();
+        let again = parse(&jaspar_text(&motifs), "again".as_ref()).unwrap();
+        assert_eq!(again[0].frequencies, motifs[0].frequencies);
     }
 
     proptest! {

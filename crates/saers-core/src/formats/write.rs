@@ -57,7 +57,8 @@ pub fn jaspar_text(motifs: &[Motif]) -> String {
     let mut out = String::new();
     for motif in motifs {
         line(&mut out, format_args!(">{}\t{}", motif.id, motif.name));
-        let sites = motif.n_sites.unwrap_or(DEFAULT_SITES);
+        // Counts below one site would round to nothing.
+        let sites = motif.n_sites.filter(|sites| *sites >= 1.0).unwrap_or(DEFAULT_SITES);
         for (letter, base) in "ACGT".chars().enumerate() {
             // Four decimals for what are not whole counts, as some collections weight sites.
             let count = |row: &Row| ((row[letter] * sites) * 1e4).round() / 1e4;
