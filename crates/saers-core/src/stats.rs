@@ -119,7 +119,10 @@ impl ChannelStats {
             .map(|(index, values)| {
                 let (before, mut part) = (index * SPAN, Moments::new(channels));
                 let mask = mask.map(|mask| &mask[before..before + values.len() / channels]);
-                let stray = part.add_from_memory(values, mask);
+                let stray = match mask {
+                    Some(mask) => part.add_masked(values, mask),
+                    None => part.add(values),
+                };
                 (part, stray.map(|(row, channel, value)| (before + row, channel, value)))
             })
             .collect();

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::filters::Scratch;
-use super::{Chunk, Dataset, Element, Layout, Shape, place};
+use super::{Chunk, Dataset, Layout, Shape, place};
 use crate::{Error, Result};
 
 /// Rows that are handed on together, where they stay in the L2 cache.
@@ -73,10 +73,14 @@ impl Dataset {
                     .decode(stored, chunk.mask, raw, scratch)
                     .map_err(|message| Error::format(&self.path, place(chunk.first), message))?;
                 self.tiles(&extent, |window, rows| {
-                    let values = room(tile, rows.len() * extent[2].len());
-                    self.unpack(bytes, chunk.first, window, &rows, values);
-                    let channels = extent[2].clone();
-                    visit(Piece { window, position: rows.start, channels, values })
+                    let (position, channels) = (rows.start, extent[2].clone());
+                    let stored = self.rows_of(bytes, chunk.first, window, &rows);
+                    if let Some(values) = self.as_they_lie(stored, &channels) {
+                        return visit(Piece { window, position, channels, values });
+                    }
+                    let values = room(tile, rows.len() * channels.len());
+                    self.unpack(stored, rows.len(), values);
+                    visit(Piece { window, position, channels, values })
                 })
             }
         }
@@ -121,30 +125,38 @@ impl Dataset {
         Ok(())
     }
 
-    /// Takes some rows of one window from a decoded chunk, without what reaches beyond the
-    /// dataset.
-    fn unpack(
+    /// Bytes of some rows of one window in a decoded chunk.
+    fn rows_of<'b>(
         &self,
-        bytes: &[u8],
+        bytes: &'b [u8],
         first: Shape,
         window: usize,
         rows: &Range<usize>,
-        values: &mut [f32],
-    ) {
+    ) -> &'b [u8] {
         let [_, positions, channels] = self.grid().block();
-        let element: Element = self.element;
         let row = |position: usize| {
             let number = (window - first[0]) * positions + position - first[1];
-            number * channels * element.size()
+            number * channels * self.element.size()
         };
-        let wanted = values.len() / rows.len();
-        if wanted == channels {
-            element.decode(&bytes[row(rows.start)..row(rows.end)], values);
+        &bytes[row(rows.start)..row(rows.end)]
+    }
+
+    /// The numbers themselves, where a chunk holds them as this machine has them and nothing else.
+    fn as_they_lie<'b>(&self, stored: &'b [u8], channels: &Range<usize>) -> Option<&'b [f32]> {
+        let whole = self.element.is_native() && channels.len() == self.grid().block()[2];
+        whole.then(|| bytemuck::try_cast_slice(stored).ok()).flatten()
+    }
+
+    /// Brings the rows of a chunk to `f32`, without what reaches beyond the dataset.
+    fn unpack(&self, stored: &[u8], rows: usize, values: &mut [f32]) {
+        let wanted = values.len() / rows;
+        if wanted == self.grid().block()[2] {
+            self.element.decode(stored, values);
             return;
         }
-        for (position, values) in rows.clone().zip(values.chunks_exact_mut(wanted)) {
-            let from = row(position);
-            element.decode(&bytes[from..from + wanted * element.size()], values);
+        let lines = stored.chunks_exact(stored.len() / rows);
+        for (line, values) in lines.zip(values.chunks_exact_mut(wanted)) {
+            self.element.decode(&line[..wanted * self.element.size()], values);
         }
     }
 }

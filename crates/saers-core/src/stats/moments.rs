@@ -6,8 +6,8 @@ use crate::source::ROWS;
 
 /// Rows whose sums are taken together; the rounding of a sum of squares grows with them.
 const RUN: usize = ROWS;
-/// Channels whose running sums fill the registers of a core.
-const LANES: usize = 16;
+/// Rows that are added at a time.
+const TOGETHER: usize = 4;
 /// Squares over deviations beyond which their difference has lost too many digits.
 const CANCELLED: f64 = 1e3;
 
@@ -73,28 +73,6 @@ impl Moments {
         first
     }
 
-    /// Adds rows that no cache holds yet. Columns of them are met a page apart, so each run is
-    /// first copied in the order in which it lies.
-    pub(super) fn add_from_memory(
-        &mut self,
-        values: &[f32],
-        mask: Option<&[bool]>,
-    ) -> Option<Stray> {
-        let channels = self.mean.len();
-        let (mut near, mut first) = (Vec::new(), None);
-        for (index, run) in values.chunks(RUN * channels).enumerate() {
-            near.clear();
-            near.extend_from_slice(run);
-            let before = index * RUN;
-            let stray = match mask {
-                Some(mask) => self.add_masked(&near, &mask[before..before + run.len() / channels]),
-                None => self.add(&near),
-            };
-            first = first.or(stray.map(|(row, channel, value)| (before + row, channel, value)));
-        }
-        first
-    }
-
     /// Adds the runs of rows that a mask keeps.
     pub(super) fn add_masked(&mut self, values: &[f32], mask: &[bool]) -> Option<Stray> {
         let channels = self.mean.len();
@@ -116,14 +94,7 @@ impl Moments {
         if centre(&mut self.sums, rows) {
             self.sums.centre_again(run);
         }
-        let part = &self.sums;
-        for j in 0..channels {
-            self.max[j] = if part.max[j] > self.max[j] { part.max[j] } else { self.max[j] };
-            self.min[j] = if part.min[j] < self.min[j] { part.min[j] } else { self.min[j] };
-            self.nonzero[j] += u64::from(part.nonzero[j]);
-        }
-        // After `centre` these hold the mean and the squared deviations of the run.
-        merge(&mut self.mean, &mut self.scatter, &mut self.count, &part.sum, &part.squares, rows);
+        take_in(self, rows);
     }
 
     /// Adds rows value by value and leaves out what is not finite.
@@ -216,20 +187,18 @@ fn centre(sums: &mut Sums, rows: usize) -> bool {
     lost
 }
 
-/// Merges the means and squared deviations of `rows` rows.
+/// Adds a run of rows, whose sums by now are means and squared deviations.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn merge(
-    mean: &mut [f64],
-    scatter: &mut [f64],
-    count: &mut [u64],
-    part_mean: &[f64],
-    part_scatter: &[f64],
-    rows: usize,
-) {
-    let there = rows as f64;
-    let here = mean.iter_mut().zip(scatter).zip(count);
+fn take_in(all: &mut Moments, rows: usize) {
+    let (part, there) = (&all.sums, rows as f64);
+    for j in 0..part.sum.len() {
+        all.max[j] = if part.max[j] > all.max[j] { part.max[j] } else { all.max[j] };
+        all.min[j] = if part.min[j] < all.min[j] { part.min[j] } else { all.min[j] };
+        all.nonzero[j] += u64::from(part.nonzero[j]);
+    }
+    let here = all.mean.iter_mut().zip(&mut all.scatter).zip(&mut all.count);
     for (((mean, scatter), count), (part, deviations)) in
-        here.zip(part_mean.iter().zip(part_scatter))
+        here.zip(part.sum.iter().zip(&part.squares))
     {
         let before = *count as f64;
         let share = there / (before + there);
@@ -240,7 +209,8 @@ fn merge(
     }
 }
 
-/// Sums up rows, as many channels at a time as there are registers.
+/// Sums up rows, [`TOGETHER`] at a time, so that the sums of a channel are loaded and stored once
+/// for all of them. Rows are met in the order in which they lie, wherever that is.
 ///
 /// The square of an f32 is exact in f64, and every channel is summed row by row, so all machines
 /// get the same bits.
@@ -252,38 +222,37 @@ fn add_up(sums: &mut Sums, run: &[f32]) {
 #[inline(always)]
 fn add_up_here(sums: &mut Sums, run: &[f32]) {
     let channels = sums.sum.len();
-    let whole = channels - channels % LANES;
-    for j in (0..whole).step_by(LANES) {
-        add_lanes::<LANES>(sums, run, j, channels);
+    sums.max.fill(f32::NEG_INFINITY);
+    sums.min.fill(f32::INFINITY);
+    sums.sum.fill(0.0);
+    sums.squares.fill(0.0);
+    sums.nonzero.fill(0);
+    let (together, rest) = run.split_at(run.len() - run.len() % (TOGETHER * channels));
+    for rows in together.chunks_exact(TOGETHER * channels) {
+        add_rows::<TOGETHER>(sums, rows, channels);
     }
-    for j in whole..channels {
-        add_lanes::<1>(sums, run, j, channels);
+    for row in rest.chunks_exact(channels) {
+        add_rows::<1>(sums, row, channels);
     }
 }
 
 #[inline(always)]
-fn add_lanes<const N: usize>(sums: &mut Sums, run: &[f32], first: usize, channels: usize) {
-    let (mut max, mut min) = ([f32::NEG_INFINITY; N], [f32::INFINITY; N]);
-    let (mut sum, mut squares, mut nonzero) = ([0.0; N], [0.0; N], [0; N]);
-    for row in run.chunks_exact(channels) {
-        let values = &row[first..first + N];
-        for lane in 0..N {
-            let value = values[lane];
-            max[lane] = if value > max[lane] { value } else { max[lane] };
-            min[lane] = if value < min[lane] { value } else { min[lane] };
-            nonzero[lane] += u32::from(value != 0.0);
-        }
-        for lane in 0..N {
-            let value = f64::from(values[lane]);
-            sum[lane] += value;
-            squares[lane] += value * value;
+fn add_rows<const N: usize>(sums: &mut Sums, rows: &[f32], channels: usize) {
+    let rows: [&[f32]; N] = std::array::from_fn(|row| &rows[row * channels..][..channels]);
+    let (max, min) = (&mut sums.max[..channels], &mut sums.min[..channels]);
+    let (sum, squares) = (&mut sums.sum[..channels], &mut sums.squares[..channels]);
+    let nonzero = &mut sums.nonzero[..channels];
+    for j in 0..channels {
+        for row in rows {
+            let value = row[j];
+            max[j] = if value > max[j] { value } else { max[j] };
+            min[j] = if value < min[j] { value } else { min[j] };
+            nonzero[j] += u32::from(value != 0.0);
+            let wide = f64::from(value);
+            sum[j] += wide;
+            squares[j] += wide * wide;
         }
     }
-    sums.max[first..first + N].copy_from_slice(&max);
-    sums.min[first..first + N].copy_from_slice(&min);
-    sums.sum[first..first + N].copy_from_slice(&sum);
-    sums.squares[first..first + N].copy_from_slice(&squares);
-    sums.nonzero[first..first + N].copy_from_slice(&nonzero);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{Pick, Rule, greedy};
 use crate::source::MOST_CHANNELS;
 use crate::{Error, Result, threads};
 
-/// Channels whose maxima fill the registers of a core.
+/// Channels that are compared with their thresholds at once.
 const LANES: usize = 32;
 /// Rows below which a window is not worth being split among threads.
 const SHORT: usize = 1 << 14;
@@ -240,31 +240,26 @@ impl DenseTop {
     }
 }
 
-/// Largest value of every column, -inf where all are NaN.
+/// Largest value of every column, -inf where all are NaN; rows are met as they lie.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn column_maxima(rows: &[f32], maxima: &mut [f32]) {
     let channels = maxima.len();
-    let whole = channels - channels % LANES;
-    for first in (0..whole).step_by(LANES) {
-        let found = maxima_of::<LANES>(rows, first, channels);
-        maxima[first..first + LANES].copy_from_slice(&found);
-    }
-    for (first, maximum) in maxima.iter_mut().enumerate().skip(whole) {
-        *maximum = maxima_of::<1>(rows, first, channels)[0];
-    }
-}
-
-#[inline(always)]
-fn maxima_of<const N: usize>(rows: &[f32], first: usize, channels: usize) -> [f32; N] {
-    let mut maxima = [f32::NEG_INFINITY; N];
-    for row in rows.chunks_exact(channels) {
-        let values = &row[first..first + N];
-        for lane in 0..N {
-            // A NaN on the left of `>` is passed over.
-            maxima[lane] = if values[lane] > maxima[lane] { values[lane] } else { maxima[lane] };
+    maxima.fill(f32::NEG_INFINITY);
+    // A NaN on the left of `>` is passed over.
+    let larger = |value: f32, most: f32| if value > most { value } else { most };
+    let mut fours = rows.chunks_exact(4 * channels);
+    for four in &mut fours {
+        let row = |number: usize| &four[number * channels..][..channels];
+        let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+        for j in 0..channels {
+            maxima[j] = larger(d[j], larger(c[j], larger(b[j], larger(a[j], maxima[j]))));
         }
     }
-    maxima
+    for row in fours.remainder().chunks_exact(channels) {
+        for (most, &value) in maxima.iter_mut().zip(row) {
+            *most = larger(value, *most);
+        }
+    }
 }
 
 /// Positions among which the picks of each channel are, from one stretch of a window or several.
