@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 
 import h5py
 import hdf5plugin
@@ -213,6 +215,17 @@ def test_a_sample_that_differs_sends_the_file_through_h5py(tmp_path, values, cap
     with h5py.File(tmp_path / "a.h5") as file:
         assert locate(file["x"]) is None
     assert "sampled" in one_line(caplog)
+
+
+def test_filters_that_hdf5_lacks_here_are_undone_all_the_same(tmp_path, values):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=values, chunks=(1, 7, 3), **hdf5plugin.LZ4())
+    # A process that never heard of hdf5plugin.
+    script = "import sys, saers; print(saers.channel_stats(sys.argv[1])['max'].to_list())"
+    found = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "a.h5"], capture_output=True, text=True
+    )
+    assert found.stdout.strip() == str([float(v) for v in values.max((0, 1))]), found.stderr
 
 
 def test_known_layouts_are_not_read_through_h5py(tmp_path, values, monkeypatch):

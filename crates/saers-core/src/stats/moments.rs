@@ -243,15 +243,20 @@ fn add_rows<const N: usize>(sums: &mut Sums, rows: &[f32], channels: usize) {
     let (sum, squares) = (&mut sums.sum[..channels], &mut sums.squares[..channels]);
     let nonzero = &mut sums.nonzero[..channels];
     for j in 0..channels {
+        // Sums of their own, so that the compiler keeps them in registers.
+        let (mut most, mut least, mut count) = (max[j], min[j], nonzero[j]);
+        let (mut first, mut second) = (sum[j], squares[j]);
         for row in rows {
             let value = row[j];
-            max[j] = if value > max[j] { value } else { max[j] };
-            min[j] = if value < min[j] { value } else { min[j] };
-            nonzero[j] += u32::from(value != 0.0);
+            most = if value > most { value } else { most };
+            least = if value < least { value } else { least };
+            count += u32::from(value != 0.0);
             let wide = f64::from(value);
-            sum[j] += wide;
-            squares[j] += wide * wide;
+            first += wide;
+            second += wide * wide;
         }
+        (max[j], min[j], nonzero[j]) = (most, least, count);
+        (sum[j], squares[j]) = (first, second);
     }
 }
 
