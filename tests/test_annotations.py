@@ -185,6 +185,80 @@ def test_the_tail_of_shuffles_counts_the_observed_placement(genome):
     assert found["p_value"][0] == pytest.approx(0.02)
 
 
+def gc_share(text):
+    return sum(letter in "CG" for letter in text) / sum(letter in "ACGT" for letter in text)
+
+
+@pytest.fixture
+def mixed_genome(tmp_path):
+    """A chromosome of 600 bp whose share of G and C rises from end to end, N in 200..220."""
+    path = tmp_path / "mixed.fa"
+    rng = np.random.default_rng(4)
+    letters = np.where(rng.random(600) < np.linspace(0.1, 0.9, 600), "G", "A")
+    letters[200:220] = "N"
+    path.write_text(">chr1\n" + "".join(letters) + "\n")
+    return Genome(path)
+
+
+@pytest.mark.parametrize("gc_match", [0.0, 0.1])
+def test_places_of_like_gc_are_those_that_count(mixed_genome, gc_match):
+    """The chance to touch a class is a ratio of numbers of starts of like GC."""
+    text = mixed_genome.fetch("chr1", 0, 600)
+    annotation = table([("a", "chr1", 300, 420), ("a", "chr1", 50, 90)], CLASSES)
+    intervals = seqlets(*((0, "chr1", place, place + 20) for place in (30, 310, 560)))
+    starts = [start for start in range(581) if "N" not in text[start : start + 20]]
+    mean = 0.0
+    for own in (30, 310, 560):
+        share = gc_share(text[own : own + 20])
+        like = [s for s in starts if abs(gc_share(text[s : s + 20]) - share) <= gc_match + 1e-9]
+        mean += sum(280 < s < 420 or 30 < s < 90 for s in like) / len(like)
+    found = saers.overlap_enrichment(intervals, annotation, genome=mixed_genome, gc_match=gc_match)
+    assert found["control_mean"][0] == pytest.approx(mean, rel=1e-12)
+    options = {"genome": mixed_genome, "gc_match": gc_match, "n_controls": 2000}
+    near = saers.overlap_enrichment(intervals, annotation, **options, threads=1)
+    assert near["control_mean"][0] == pytest.approx(mean, abs=0.08)
+    assert near.equals(
+        saers.overlap_enrichment(intervals.reverse(), annotation, **options, threads=2)
+    )
+
+
+class Listener:
+    """A progress that remembers what was said."""
+
+    def __init__(self):
+        self.said = []
+
+    def start(self, description, total):
+        pass
+
+    def advance(self, steps=1):
+        pass
+
+    def say(self, message):
+        self.said.append(message)
+
+
+@pytest.mark.parametrize("n_controls, unmatched", [(0, "1 of 2"), (5, "5 of 10")])
+def test_places_without_a_like_share_are_counted(tmp_path, n_controls, unmatched):
+    path = tmp_path / "genome.fa"
+    path.write_text(">chr1\nGGGG" + 60 * "A" + "\n")
+    windows = pl.DataFrame({"chrom": ["chr1"], "start": [4], "end": [64]})
+    intervals = seqlets((0, "chr1", 0, 4), (0, "chr1", 10, 14))
+    listener = Listener()
+    found = annotate(
+        intervals,
+        {"all": table([("a", "chr1", 0, 64)], CLASSES)},
+        genome=path,
+        within=windows,
+        n_controls=n_controls,
+        gc_match=0.2,
+        progress=listener,
+    )
+    assert found["control_mean"].to_list() == [2]
+    (message,) = listener.said
+    assert message.startswith(f"all: {unmatched} placements found no share of G and C within 0.2")
+
+
 @pytest.mark.parametrize(
     "row, options, message",
     [
@@ -192,6 +266,7 @@ def test_the_tail_of_shuffles_counts_the_observed_placement(genome):
         ((0, "chr1", 0, 300), {}, r"intervals\[0\]: nowhere on its chromosome are 300 bases"),
         ((0, "chr1", 0, 5), {"n_controls": 1}, "n_controls must be 0 .* at least 2, got 1"),
         ((0, "chr1", 0, 5), {"seed": -1}, "seed must lie in"),
+        ((0, "chr1", 0, 5), {"gc_match": 1.5}, r"gc_match must lie in 0\.\.1, got 1\.5"),
         ((0, "chr1", -3, 5), {}, r"intervals\[0\]: start -3 is negative"),
     ],
 )
@@ -225,6 +300,25 @@ def test_q_values_equal_those_of_statsmodels(p_values):
     found = with_q_values(pl.DataFrame({"p_value": p_values}))["q_value"]
     expected = multipletests(p_values, method="fdr_bh")[1]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_controls_of_real_width_agree_with_the_exact_answer(tmp_path):
+    """10,000 shuffles: mean, spread and both tails lie within their sampling error."""
+    rng = np.random.default_rng(2)
+    path = tmp_path / "genome.fa"
+    path.write_text(">chr1\n" + 20_000 * "A" + 500 * "N" + 20_000 * "C" + "\n")
+    starts = np.r_[rng.integers(0, 19_000, 150), rng.integers(0, 3_000, 30)]
+    intervals = pl.DataFrame({"feature": 0, "chrom": "chr1", "start": starts, "end": starts + 34})
+    annotation = table([("a", "chr1", s, s + 90) for s in range(0, 4_000, 150)], CLASSES)
+    exact = saers.overlap_enrichment(intervals, annotation, genome=path).row(0, named=True)
+    options = {"genome": path, "n_controls": 10_000, "seed": 5}
+    near = saers.overlap_enrichment(intervals, annotation, **options).row(0, named=True)
+    assert near["control_mean"] == pytest.approx(
+        exact["control_mean"], abs=4 * exact["control_sd"] / 100
+    )
+    assert near["control_sd"] == pytest.approx(exact["control_sd"], rel=0.03)
+    assert exact["p_value"] < 1e-4
+    assert near["p_value"] <= 2 * 3 / 10_001
 
 
 @pytest.mark.data

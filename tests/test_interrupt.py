@@ -14,10 +14,18 @@ from saers import _core
 table = np.empty((0, 3), "u8"), np.empty(0, "u8"), np.empty(0, "u8"), np.empty(0, "u4")
 chunked = (1, 4096, 608), [], table
 dataset = _core.Dataset(__file__, (10_000, 262_144, 608), "<f4", chunked=chunked)
+rows = np.arange(400_000)
+columns = (
+    np.zeros(rows.size, np.uint32), np.zeros(rows.size, np.uint32), 10 * rows, 10 * rows + 9
+)
+space = tuple(np.array([v], t) for v, t in ((0, "u4"), (0, "u4"), (0, "i8"), (10**9, "i8")))
+none = tuple(column[:0] for column in columns)
+placement = _core.Placement(columns, columns, (space, none), [1, 1, 1], None, 2)
 print("begun", flush=True)
 {call}
 """
 CALLS = {
+    "shuffles": "placement.controls(100_000, 0)",
     "stats": "_core.ChannelStats(608).update_from(dataset, (0, 10_000))",
     "topk": "_core.top_positions_from(dataset, (0, 10_000), 8, 34)",
 }

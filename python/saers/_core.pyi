@@ -177,31 +177,39 @@ class TopSeqlets:
     def histogram(self) -> tuple[_F32, _I64]: ...
     def finish(self) -> tuple[_U32, _U32, _I64, _I64, _F32]: ...
 
-# intervals.rs: tag (feature or class), chromosome, start, end
+# intervals.rs: tag (feature or class; None: all are 0), chromosome, start, end
 _Intervals: TypeAlias = tuple[
-    NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]
+    NDArray[np.uint32] | None, NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]
 ]
 
-def merge(intervals: _Intervals) -> _Intervals: ...
+def merge(
+    intervals: _Intervals, shape: tuple[int, int]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]: ...
 def count_overlaps(
     intervals: _Intervals,
     annotation: _Intervals,
-    shape: tuple[int, int],
+    shape: tuple[int, int, int],
     threads: int | None,
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]: ...
 
 # jaccard.rs
 def jaccard(
-    intervals: _Intervals, n_features: int, threads: int | None
+    intervals: _Intervals, shape: tuple[int, int], threads: int | None
 ) -> tuple[
     NDArray[np.uint32],
     NDArray[np.uint32],
     NDArray[np.int64],
     NDArray[np.int64],
-    NDArray[np.uint32],
+    NDArray[np.int64],
 ]: ...
 
 # shuffle.rs
+@final
+class GcMatch:
+    def __new__(
+        cls, genome: Fasta, records: list[int], tolerance: float, threads: int | None
+    ) -> GcMatch: ...
+
 @final
 class Placement:
     def __new__(
@@ -209,17 +217,20 @@ class Placement:
         intervals: _Intervals,
         annotation: _Intervals,
         room: tuple[_Intervals, _Intervals],
-        shape: tuple[int, int],
+        shape: tuple[int, int, int],
+        gc: GcMatch | None,
         threads: int | None,
     ) -> Placement: ...
     def observed(self) -> NDArray[np.uint32]: ...
     def controls(
         self, n_controls: int, seed: int
-    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]: ...
+    ) -> tuple[
+        NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32], int
+    ]: ...
     def expected(
         self,
     ) -> tuple[
-        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
+        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int
     ]: ...
 
 # source.rs

@@ -8,8 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from saers import _core, checks, schema
+from saers.columns import Columns, Table, encode
 from saers.genome import Genome, GenomeLike, alias
-from saers.intervals import Columns, encode, levels, match_names
+from saers.intervals import match_names
 from saers.progress import SILENT, Progress
 
 Floats = NDArray[np.float64]
@@ -22,6 +23,8 @@ class _Null:
     mean: Floats
     sd: Floats
     p_value: Floats
+    unmatched: int
+    """Placements whose share of G and C is not like the interval's."""
 
 
 def count_overlaps(
@@ -54,15 +57,10 @@ def count_overlaps(
     >>> count_overlaps(seqlets, genes).rows()
     [(0, 'any', 1, 4)]
     """
-    features, classes = levels(intervals, "feature"), _classes(annotation)
-    chroms = _chromosomes(intervals, annotation)
-    n_intervals, bases = _core.count_overlaps(
-        encode(intervals, chroms, "feature", features),
-        _encode_classes(annotation, chroms, classes),
-        (len(features), len(classes)),
-        threads,
-    )
-    frame = _grid(features, classes).with_columns(
+    own, other = _encode(intervals, annotation)
+    shape = (len(own.tags), len(other.tags), len(own.chroms))
+    n_intervals, bases = _core.count_overlaps(own.columns, other.columns, shape, threads)
+    frame = _grid(own.tags, other.tags).with_columns(
         pl.Series("n_intervals", n_intervals), pl.Series("overlap_bp", bases)
     )
     return schema.conform(frame, schema.OVERLAP_COUNTS, table="overlaps")
@@ -77,7 +75,9 @@ def overlap_enrichment(
     seed: int = 0,
     annotation_name: str = "annotation",
     within: pl.DataFrame | None = None,
+    gc_match: float | None = None,
     threads: int | None = None,
+    progress: Progress | None = None,
 ) -> pl.DataFrame:
     r"""Compare how many intervals touch each class with placements at random.
 
@@ -104,8 +104,16 @@ def overlap_enrichment(
     within
         Frame with columns chrom, start, end: where intervals can lie at all. Seqlets come
         from windows, so their controls must. Windows that overlap or touch are joined.
+    gc_match
+        Put an interval only where the share of G and C among its known bases differs by at
+        most this much from its own, such as 0.05; None: anywhere. With ``n_controls = 0``
+        every place of the chromosomes is looked at, once for each width of intervals there
+        (seconds for a mammal's genome and one width). A shuffle tries at most 1000 places
+        for an interval. Where there is none, the nearest share is taken.
     threads
         None: all cores.
+    progress
+        Is told how many intervals found no place of their share of G and C.
 
     Returns
     -------
@@ -121,7 +129,8 @@ def overlap_enrichment(
     Raises
     ------
     ValueError
-        If a chromosome is not in the genome, an interval fits nowhere, or n_controls is 1.
+        If a chromosome is not in the genome, an interval fits nowhere, n_controls is 1, or
+        gc_match lies outside 0..1.
 
     Examples
     --------
@@ -138,18 +147,24 @@ def overlap_enrichment(
     checks.in_range("seed", seed, 0, 2**64 - 1)
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     genome.require(intervals["chrom"].unique(maintain_order=True))
-    features, classes = levels(intervals, "feature"), _classes(annotation)
-    chroms = _chromosomes(intervals, annotation)
+    own, other = _encode(intervals, annotation)
     placement = _core.Placement(
-        encode(intervals, chroms, "feature", features),
-        _encode_classes(annotation, chroms, classes),
-        _room(intervals, chroms, genome, within),
-        (len(features), len(classes)),
+        own.columns,
+        other.columns,
+        _room(own.chroms, genome, within),
+        (len(own.tags), len(other.tags), len(own.chroms)),
+        None if gc_match is None else genome.match_gc(own.chroms, gc_match, threads=threads),
         threads,
     )
     observed = placement.observed().astype(np.float64)
     null = _shuffled(placement, n_controls, seed) if n_controls else _exact(placement)
-    grid = _grid(features, classes).with_columns(annotation=pl.lit(annotation_name))
+    if null.unmatched:
+        total = intervals.height * (n_controls or 1)
+        (progress or SILENT).say(
+            f"{annotation_name}: {null.unmatched} of {total} placements found no share of G and C "
+            f"within {gc_match} of the interval's; they took the nearest"
+        )
+    grid = _grid(own.tags, other.tags).with_columns(annotation=pl.lit(annotation_name))
     return with_q_values(_scored(grid, observed, null))
 
 
@@ -161,6 +176,7 @@ def annotate(
     within: pl.DataFrame | None = None,
     n_controls: int = 0,
     seed: int = 0,
+    gc_match: float | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
@@ -170,12 +186,12 @@ def annotate(
 
     Parameters
     ----------
-    intervals, genome, within, n_controls, seed, threads
+    intervals, genome, within, n_controls, seed, gc_match, threads
         As for :func:`overlap_enrichment`.
     annotations
         Name -> frame with columns chrom, start, end and perhaps class.
     progress
-        Is told what is renamed or left out.
+        Is told what is renamed or left out, and which places could not be matched.
 
     Returns
     -------
@@ -206,7 +222,9 @@ def annotate(
             seed=seed,
             annotation_name=name,
             within=within,
+            gc_match=gc_match,
             threads=threads,
+            progress=shown,
         )
         tables.append(table)
         shown.advance()
@@ -231,19 +249,20 @@ def with_q_values(table: pl.DataFrame) -> pl.DataFrame:
 
 def _shuffled(placement: _core.Placement, n_controls: int, seed: int) -> _Null:
     """Estimate the distribution of counts by shuffles."""
-    sums, squares, at_least, at_most = placement.controls(n_controls, seed)
+    sums, squares, at_least, at_most, unmatched = placement.controls(n_controls, seed)
     mean = sums / n_controls
     # Whole numbers up to here: equal controls have a variance of exactly 0.
     spread = n_controls * squares.astype(object) - sums.astype(object) ** 2
     variance = spread.astype(np.float64) / (n_controls * (n_controls - 1))
     tail = (1 + np.minimum(at_least, at_most)) / (n_controls + 1)
-    return _Null(mean, np.sqrt(variance), np.minimum(2 * tail, 1))
+    return _Null(mean, np.sqrt(variance), np.minimum(2 * tail, 1), unmatched)
 
 
 def _exact(placement: _core.Placement) -> _Null:
     """Take the distribution of counts as computed."""
-    mean, variance, at_least, at_most = placement.expected()
-    return _Null(mean, np.sqrt(variance), np.minimum(2 * np.minimum(at_least, at_most), 1))
+    mean, variance, at_least, at_most, unmatched = placement.expected()
+    tail = np.minimum(at_least, at_most)
+    return _Null(mean, np.sqrt(variance), np.minimum(2 * tail, 1), unmatched)
 
 
 def _scored(grid: pl.DataFrame, observed: Floats, null: _Null) -> pl.DataFrame:
@@ -268,44 +287,35 @@ def _grid(features: pl.Series, classes: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"feature": features}).join(pl.DataFrame({"class": classes}), how="cross")
 
 
-def _classes(annotation: pl.DataFrame) -> pl.Series:
-    return levels(annotation, "class" if "class" in annotation.columns else None)
-
-
-def _encode_classes(annotation: pl.DataFrame, chroms: pl.Series, classes: pl.Series) -> Columns:
-    """Encode the annotation on chromosomes that hold intervals; elsewhere it touches none."""
-    here = annotation.filter(pl.col("chrom").is_in(chroms.implode()))
+def _encode(intervals: pl.DataFrame, annotation: pl.DataFrame) -> tuple[Table, Table]:
+    """Encode both by the chromosomes of the intervals; refuse two ways of naming them."""
+    own = encode(intervals, "feature")
     tag = "class" if "class" in annotation.columns else None
-    return encode(here, chroms, tag, classes, name="annotation")
-
-
-def _chromosomes(intervals: pl.DataFrame, annotation: pl.DataFrame) -> pl.Series:
-    """List the chromosomes of the intervals; refuse two ways of naming them."""
-    own, other = levels(intervals, "chrom"), set(levels(annotation, "chrom"))
-    if not other & set(own):
-        for name in own:
-            if found := alias(name, other):
+    other = encode(annotation, tag, chroms=own.chroms, name="annotation")
+    names = set(other.chroms)
+    if not names & set(own.chroms):
+        for name in own.chroms:
+            if found := alias(name, names):
                 raise ValueError(
                     f"intervals name a chromosome {name!r}, the annotation {found!r}: "
                     "match_names gives both the names of a genome"
                 )
-    return own
+    return own, other
 
 
 def _room(
-    intervals: pl.DataFrame, chroms: pl.Series, genome: Genome, within: pl.DataFrame | None
+    chroms: pl.Series, genome: Genome, within: pl.DataFrame | None
 ) -> tuple[Columns, Columns]:
     """Say where intervals may lie, and the runs of N where they may not."""
     rows = [(chrom, 0, genome.chromosomes[chrom]) for chrom in chroms]
     columns = {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64}
     space = pl.DataFrame(rows, schema=columns, orient="row")
     if within is not None:
-        space = within.filter(pl.col("chrom").is_in(chroms.implode())).select(
-            "chrom", pl.col("start").clip(lower_bound=0), "end"
-        )
+        space = within.select("chrom", pl.col("start").clip(lower_bound=0), "end")
     runs = [(chrom, *run) for chrom in chroms for run in genome.n_runs(chrom).tolist()]
     # Past the end of a chromosome lies no room either.
     ends = [(chrom, genome.chromosomes[chrom], 2**62) for chrom in chroms]
     holes = pl.DataFrame(runs + ends, schema=columns, orient="row")
-    one = levels(space, None)
-    return encode(space, chroms, None, one, name="within"), encode(holes, chroms, None, one)
+    names = chroms.cast(pl.String)
+    space_table = encode(space, None, chroms=names, name="within")
+    return space_table.columns, encode(holes, None, chroms=names).columns

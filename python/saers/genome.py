@@ -194,6 +194,34 @@ class Genome:
             self._n_runs[chrom] = runs
         return self._n_runs[chrom]
 
+    def match_gc(
+        self, chroms: Iterable[str], tolerance: float, *, threads: int | None = None
+    ) -> _core.GcMatch:
+        r"""Read which bases are G or C, so that places of a like share of them can be found.
+
+        Parameters
+        ----------
+        chroms
+            The chromosomes, in the order in which the caller numbers them.
+        tolerance
+            Largest difference between two shares that are alike, 0 to 1.
+        threads
+            None: all cores.
+
+        Examples
+        --------
+        >>> path = getfixture("tmp_path") / "genome.fa"
+        >>> _ = path.write_text(">chr1\nACGT\n")
+        >>> Genome(path).match_gc(["chr1"], 1.5)
+        Traceback (most recent call last):
+        ...
+        ValueError: gc_match must lie in 0..1, got 1.5
+        """
+        names = list(chroms)
+        self.require(names)
+        records = [self._numbers[name] for name in names]
+        return _core.GcMatch(self._fasta, records, tolerance, threads)
+
     def require(self, chroms: Iterable[str]) -> None:
         r"""Require that all chromosomes are in the genome; name the alias where one is.
 

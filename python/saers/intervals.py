@@ -10,22 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from saers import _core, checks
+from saers.columns import ANY, encode
 from saers.genome import Genome, alias
 from saers.progress import SILENT, Progress
 
 FormatError = _core.FormatError
-Columns: TypeAlias = tuple[
-    NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]
-]
 RepeatLevel: TypeAlias = Literal["class", "family", "name"]
-
-ANY = "any"
-"""The class of an annotation that tells no classes apart."""
 
 _MANY_NAMES = 100
 
@@ -236,79 +229,12 @@ def merge(intervals: pl.DataFrame) -> pl.DataFrame:
     [('a', 0, 7), ('a', 9, 12)]
     """
     tag = next((name for name in ("feature", "class") if name in intervals.columns), None)
-    tags = levels(intervals, tag)
-    chroms = levels(intervals, "chrom")
-    numbers, places, start, end = _core.merge(encode(intervals, chroms, tag, tags))
-    frame = pl.DataFrame(
-        {
-            "chrom": pl.Series(chroms, dtype=pl.String).gather(places),
-            "start": start,
-            "end": end,
-        }
-    )
-    return frame if tag is None else frame.with_columns(tags.gather(numbers).alias(tag))
-
-
-def levels(frame: pl.DataFrame, column: str | None) -> pl.Series:
-    """List the values of a column, sorted; without a column there is the one value ``any``.
-
-    Examples
-    --------
-    >>> levels(pl.DataFrame({"class": ["b", "a", "b"]}), "class").to_list()
-    ['a', 'b']
-    """
-    if column is None:
-        return pl.Series([ANY])
-    if column not in frame.columns:
-        raise ValueError(f"intervals: missing columns {[column]}, found {frame.columns}")
-    return frame[column].unique().sort()
-
-
-def encode(
-    frame: pl.DataFrame,
-    chroms: pl.Series,
-    tag: str | None,
-    tags: pl.Series,
-    *,
-    name: str = "intervals",
-) -> Columns:
-    """Bring intervals into the columns that the kernels read.
-
-    Parameters
-    ----------
-    frame
-        chrom, start, end and the column ``tag``.
-    chroms, tags
-        The values that are numbered, by their place.
-    tag
-        Column of the feature or class; None: there is one.
-    name
-        What the caller calls the frame, for messages.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or has empty fields.
-    """
-    needed = ["chrom", "start", "end", *([tag] if tag else [])]
-    if missing := [column for column in needed if column not in frame.columns]:
-        raise ValueError(f"{name}: missing columns {missing}, found {frame.columns}")
-    if frame.select(pl.col(needed).is_null().any()).transpose().to_series().any():
-        raise ValueError(f"{name} must have no empty fields in {', '.join(needed)}")
-    numbers = np.zeros(frame.height, np.uint32) if tag is None else _numbers(frame[tag], tags)
-    return (
-        numbers,
-        _numbers(frame["chrom"], chroms),
-        np.ascontiguousarray(frame["start"].cast(pl.Int64).to_numpy()),
-        np.ascontiguousarray(frame["end"].cast(pl.Int64).to_numpy()),
-    )
-
-
-def _numbers(values: pl.Series, known: pl.Series) -> NDArray[np.uint32]:
-    """Replace values by their place among those known."""
-    places = np.arange(len(known), dtype=np.uint32)
-    numbers = values.replace_strict(known, places, return_dtype=pl.UInt32)
-    return np.ascontiguousarray(numbers.to_numpy(), dtype=np.uint32)
+    table = encode(intervals, tag)
+    shape = (len(table.tags), len(table.chroms))
+    numbers, places, start, end = _core.merge(table.columns, shape)
+    chroms = table.chroms.cast(pl.String).gather(places).alias("chrom")
+    frame = pl.DataFrame({"chrom": chroms, "start": start, "end": end})
+    return frame if tag is None else frame.with_columns(table.tags.gather(numbers).alias(tag))
 
 
 def _lines(path: str | Path) -> pl.DataFrame:

@@ -162,6 +162,8 @@ class AnnotateSection(Section):
     """By which column repeats are grouped."""
     n_controls: Natural = 0
     """Shuffled placements per feature; 0 computes the outcome of infinitely many."""
+    gc_match: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Greatest difference between the shares of G and C of a seqlet and of its placements."""
 
 
 class EmbedSection(Section):

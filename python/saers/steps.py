@@ -279,6 +279,7 @@ def annotate(context: Context) -> dict[str, Any]:
         genome=context.genome,
         within=store.read_table("windows"),
         n_controls=section.n_controls,
+        gc_match=section.gc_match,
         seed=context.recipe.seed,
         threads=context.threads,
         progress=context.progress,

@@ -94,6 +94,11 @@ impl Fasta {
 }
 
 impl Fasta {
+    /// The genome that other bindings read.
+    pub fn core(&self) -> &fasta::Fasta {
+        &self.0
+    }
+
     fn onehot<'py, T: From<u8> + Copy + Send + Sync + Element>(
         &self,
         py: Python<'py>,

@@ -2,44 +2,51 @@
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use saers_core::Error;
-use saers_core::intervals::{self, Interval};
+use saers_core::intervals::{self, Intervals};
+use saers_core::{Error, Result};
 
 use crate::error::{CoreError, CoreResult};
 use crate::wait;
 
-/// Columns of intervals: tag (feature or class), chromosome, start, end.
+/// Columns of intervals: tag (feature or class; None: all 0), chromosome, start, end.
 pub type Columns<'py> = (
-    PyReadonlyArray1<'py, u32>,
+    Option<PyReadonlyArray1<'py, u32>>,
     PyReadonlyArray1<'py, u32>,
     PyReadonlyArray1<'py, i64>,
     PyReadonlyArray1<'py, i64>,
 );
 
-/// Gathers columns into the rows that the kernels read.
-pub fn rows((tag, chrom, start, end): &Columns<'_>) -> CoreResult<Vec<Interval>> {
+/// Borrows columns for the kernels.
+pub fn borrow<'a>((tag, chrom, start, end): &'a Columns<'_>) -> CoreResult<intervals::Columns<'a>> {
     let odd = |_| CoreError::from(Error::invalid("columns of intervals must be contiguous"));
-    let (tag, chrom) = (tag.as_slice().map_err(odd)?, chrom.as_slice().map_err(odd)?);
-    let (start, end) = (start.as_slice().map_err(odd)?, end.as_slice().map_err(odd)?);
-    let columns = tag.iter().zip(chrom).zip(start).zip(end);
-    let row = |(((&tag, &chrom), &start), &end)| Interval { chrom, start, end, tag };
-    Ok(columns.map(row).collect())
+    Ok(intervals::Columns {
+        tag: tag.as_ref().map(PyReadonlyArray1::as_slice).transpose().map_err(odd)?,
+        chrom: chrom.as_slice().map_err(odd)?,
+        start: start.as_slice().map_err(odd)?,
+        end: end.as_slice().map_err(odd)?,
+    })
 }
 
 type Counts<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
-/// Intervals that touch and bases covered, for every feature and class.
+/// Intervals that touch and bases covered, for every feature and class; `shape` has the
+/// numbers of features, classes and chromosomes.
 #[pyfunction]
 pub fn count_overlaps<'py>(
     py: Python<'py>,
     intervals: Columns<'py>,
     annotation: Columns<'py>,
-    shape: (usize, usize),
+    shape: [usize; 3],
     threads: Option<usize>,
 ) -> PyResult<Counts<'py>> {
-    let (queries, annotation) = (rows(&intervals)?, rows(&annotation)?);
-    let count = || intervals::count_overlaps(&queries, annotation, shape.0, shape.1);
-    let counts = wait::run(py, threads, count)?;
+    let (own, other) = (borrow(&intervals)?, borrow(&annotation)?);
+    let [n_features, n_classes, n_chroms] = shape;
+    let counts = wait::run(py, threads, || {
+        intervals::count_overlaps(
+            &Intervals::new("intervals", own, n_features, n_chroms)?,
+            &Intervals::new("annotation", other, n_classes, n_chroms)?,
+        )
+    })?;
     Ok((counts.n_intervals.into_pyarray(py), counts.bases.into_pyarray(py)))
 }
 
@@ -50,24 +57,22 @@ type Merged<'py> = (
     Bound<'py, PyArray1<i64>>,
 );
 
-fn columns(py: Python<'_>, intervals: Vec<Interval>) -> Merged<'_> {
-    let numbers = |of: fn(&Interval) -> u32| -> Vec<u32> { intervals.iter().map(of).collect() };
-    let places = |of: fn(&Interval) -> i64| -> Vec<i64> { intervals.iter().map(of).collect() };
-    (
-        numbers(|i| i.tag).into_pyarray(py),
-        numbers(|i| i.chrom).into_pyarray(py),
-        places(|i| i.start).into_pyarray(py),
-        places(|i| i.end).into_pyarray(py),
-    )
-}
-
-/// Union of the intervals of each tag.
+/// Union of the intervals of each tag; `shape` has the numbers of tags and chromosomes.
 #[pyfunction]
-pub fn merge<'py>(py: Python<'py>, intervals: Columns<'py>) -> PyResult<Merged<'py>> {
-    let rows = rows(&intervals)?;
-    let merged = wait::run(py, None, || {
-        intervals::check("intervals", &rows, usize::MAX)?;
-        Ok(intervals::merge(rows))
-    })?;
-    Ok(columns(py, merged))
+pub fn merge<'py>(
+    py: Python<'py>,
+    intervals: Columns<'py>,
+    shape: [usize; 2],
+) -> PyResult<Merged<'py>> {
+    let columns = borrow(&intervals)?;
+    let work = || -> Result<_> {
+        intervals::merge(&Intervals::new("intervals", columns, shape[0], shape[1])?)
+    };
+    let union = wait::run(py, None, work)?;
+    Ok((
+        union.tag.into_pyarray(py),
+        union.chrom.into_pyarray(py),
+        union.start.into_pyarray(py),
+        union.end.into_pyarray(py),
+    ))
 }

@@ -2,9 +2,10 @@
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
+use saers_core::intervals::Intervals;
 use saers_core::jaccard as core;
 
-use crate::intervals::{Columns, rows};
+use crate::intervals::{Columns, borrow};
 use crate::wait;
 
 /// Columns of relations: a, b, intersection, union, pairs of intervals.
@@ -13,26 +14,27 @@ type Relations<'py> = (
     Bound<'py, PyArray1<u32>>,
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<i64>>,
-    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray1<i64>>,
 );
 
-/// Shared and joint bases of all pairs of features that overlap.
+/// Shared and joint bases of all pairs of features that overlap; `shape` has the numbers of
+/// features and chromosomes.
 #[pyfunction]
 pub fn jaccard<'py>(
     py: Python<'py>,
     intervals: Columns<'py>,
-    n_features: usize,
+    shape: [usize; 2],
     threads: Option<usize>,
 ) -> PyResult<Relations<'py>> {
-    let rows = rows(&intervals)?;
-    let pairs = wait::run(py, threads, || core::jaccard(rows, n_features))?;
-    let numbers = |of: fn(&core::Relation) -> u32| -> Vec<u32> { pairs.iter().map(of).collect() };
-    let bases = |of: fn(&core::Relation) -> i64| -> Vec<i64> { pairs.iter().map(of).collect() };
+    let columns = borrow(&intervals)?;
+    let pairs = wait::run(py, threads, || {
+        core::jaccard(&Intervals::new("intervals", columns, shape[0], shape[1])?)
+    })?;
     Ok((
-        numbers(|pair| pair.a).into_pyarray(py),
-        numbers(|pair| pair.b).into_pyarray(py),
-        bases(|pair| pair.intersection).into_pyarray(py),
-        bases(|pair| pair.union).into_pyarray(py),
-        numbers(|pair| pair.n_overlap).into_pyarray(py),
+        pairs.a.into_pyarray(py),
+        pairs.b.into_pyarray(py),
+        pairs.intersection.into_pyarray(py),
+        pairs.union.into_pyarray(py),
+        pairs.n_overlap.into_pyarray(py),
     ))
 }

@@ -36,7 +36,7 @@ mod _core {
         motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
     };
     #[pymodule_export]
-    use crate::shuffle::Placement;
+    use crate::shuffle::{GcMatch, Placement};
     #[pymodule_export]
     use crate::source::{Dataset, decode_chunk};
     #[pymodule_export]

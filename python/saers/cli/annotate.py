@@ -17,6 +17,12 @@ def annotate(
     repeatmasker: Annotated[Path | None, typer.Option(help="rmsk.txt or .out.")] = None,
     genome: Annotated[Path | None, typer.Option(help="FASTA.")] = None,
     controls: Annotated[int, typer.Option(min=0, help="Shuffled placements; 0: computed.")] = 0,
+    gc_match: Annotated[
+        float | None,
+        typer.Option(
+            "--gc-match", min=0, max=1, help="Greatest difference of G and C content, as 0.05."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the placements.")] = 0,
     out: TableOut = None,
     force: Force = False,
@@ -50,6 +56,7 @@ def annotate(
             genome=Genome(genome),
             n_controls=controls,
             seed=seed,
+            gc_match=gc_match,
             progress=shown,
         )
     write_result(frame, out or Path("annotations.parquet"), what="rows", as_json=as_json)

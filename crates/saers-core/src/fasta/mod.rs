@@ -1,5 +1,6 @@
 //! Slices of a genome: an indexed FASTA file, plain or bgzip, mapped into memory.
 
+mod composition;
 mod index;
 mod region;
 mod text;
@@ -7,6 +8,7 @@ mod text;
 use std::collections::HashMap;
 use std::path::Path;
 
+pub use composition::Composition;
 pub use index::Record;
 pub use region::{Region, Slices, onehot};
 

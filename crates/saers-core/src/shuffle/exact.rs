@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Placement, Room};
-use crate::intervals::Interval;
+use super::gc::{GcMatch, Histogram, Level};
+use super::tails::{Masses, Trials, tails};
+use super::{Group, Nulls, Room};
+use crate::intervals::{Place, Segment};
+use crate::{Result, threads};
 
-/// Mass below this is dropped from the upper end of a distribution; tails end there.
+/// Tails are told down to here.
 const NEGLIGIBLE: f64 = 1e-290;
 
 /// Distribution of the number of overlaps; row `feature * n_classes + class`.
@@ -21,90 +24,145 @@ pub struct Expected {
     pub at_least: Vec<f64>,
     /// Probability of a count of at most the one observed.
     pub at_most: Vec<f64>,
+    /// Intervals for which no place of their share of G and C is free: they are put where it
+    /// comes nearest.
+    pub unmatched: u64,
 }
 
-impl Placement {
-    /// Computes what [`Placement::controls`] estimates.
-    ///
-    /// An interval touches a class with a probability that is a ratio of two counts of
-    /// starts, and intervals move independently, so the count has a Poisson-binomial
-    /// distribution, which is added up interval by interval.
-    ///
-    /// ```
-    /// use saers_core::{intervals::Interval, shuffle::Placement};
-    /// let interval = |start, end| Interval { chrom: 0, start, end, tag: 0 };
-    /// // 91 starts; those from 41 to 59 touch the class.
-    /// let placement = Placement::new(
-    ///     vec![interval(0, 10)], vec![interval(50, 60)], vec![interval(0, 100)], vec![], [1, 1],
-    /// )?;
-    /// assert_eq!(placement.expected().mean, [19.0 / 91.0]);
-    /// # Ok::<(), saers_core::Error>(())
-    /// ```
-    pub fn expected(&self) -> Expected {
-        let groups = self.groups();
-        let chances: Vec<Vec<f64>> =
-            groups.par_iter().map(|((chrom, width), _)| self.chances(*chrom, *width)).collect();
+/// Starts that are equally likely for some intervals, and those that touch each class.
+struct Chances {
+    starts: u64,
+    touching: Vec<u64>,
+    /// Intervals of each feature.
+    members: BTreeMap<u32, u32>,
+}
+
+impl Chances {
+    fn trials(&self, count: u32, class: usize) -> Trials {
+        let (all, hits) = (self.starts as f64, self.touching[class]);
+        Trials { count, hit: hits as f64 / all, miss: (self.starts - hits) as f64 / all }
+    }
+}
+
+impl<P: Place> Nulls<P> {
+    pub(super) fn expected(&self) -> Result<Expected> {
+        let found: Vec<(Vec<Chances>, u64)> = self
+            .groups
+            .par_iter()
+            .map(|group| match &self.gc {
+                Some(gc) => self.chances_by_level(group, gc),
+                None => Ok((vec![self.chances(group)?], 0)),
+            })
+            .collect::<Result<_>>()?;
+        let unmatched = found.iter().map(|(_, unmatched)| unmatched).sum();
         let mut members = vec![Vec::new(); self.n_features];
-        for ((_, features), chances) in groups.iter().zip(&chances) {
-            for (&feature, &count) in features {
+        for chances in found.iter().flat_map(|(chances, _)| chances) {
+            for (&feature, &count) in &chances.members {
                 members[feature as usize].push((count, chances));
             }
         }
-        let observed = self.observed();
-        let rows: Vec<[f64; 4]> = (0..observed.len())
-            .into_par_iter()
-            .map(|row| {
-                let (feature, class) = (row / self.n_classes, row % self.n_classes);
-                let chances = members[feature].iter().map(|(count, p)| (*count, p[class]));
-                summarise(chances, observed[row])
-            })
-            .collect();
+        let row = |masses: &mut Masses, row: usize| {
+            threads::check()?;
+            let (feature, class) = (row / self.n_classes, row % self.n_classes);
+            let trials: Vec<Trials> = members[feature]
+                .iter()
+                .map(|(count, chances)| chances.trials(*count, class))
+                .collect();
+            Ok(summarise(&trials, self.observed[row], masses))
+        };
+        let rows = (0..self.observed.len()).into_par_iter().map_init(Masses::default, row);
+        let rows: Vec<[f64; 4]> = rows.collect::<Result<_>>()?;
         let column = |i: usize| rows.iter().map(|row| row[i]).collect();
-        Expected { mean: column(0), variance: column(1), at_least: column(2), at_most: column(3) }
+        let (mean, variance, at_least, at_most) = (column(0), column(1), column(2), column(3));
+        Ok(Expected { mean, variance, at_least, at_most, unmatched })
     }
 
-    /// Intervals by chromosome and width, and how many of them each feature has.
-    fn groups(&self) -> Vec<((u32, i64), BTreeMap<u32, usize>)> {
-        let mut groups: BTreeMap<(u32, i64), BTreeMap<u32, usize>> = BTreeMap::new();
-        for interval in &self.intervals {
-            let features = groups.entry((interval.chrom, interval.width())).or_default();
-            *features.entry(interval.tag).or_default() += 1;
-        }
-        groups.into_iter().collect()
-    }
-
-    /// For each class, the share of starts at which an interval of this width touches it.
-    fn chances(&self, chrom: u32, width: i64) -> Vec<f64> {
-        let starts = Starts::new(&self.rooms[chrom as usize], width);
+    fn chances(&self, group: &Group) -> Result<Chances> {
+        let room = &self.rooms[group.chrom as usize];
+        let starts = Starts::new(room, group.width);
         let mut touching = vec![0; self.n_classes];
-        // Starts below these were counted for the class already.
-        let mut counted = vec![i64::MIN; self.n_classes];
-        for class in of_chromosome(&self.annotation, chrom) {
-            let number = class.tag as usize;
-            let from = (class.start - width + 1).max(counted[number]);
-            touching[number] += starts.below(class.end) - starts.below(from.min(class.end));
-            counted[number] = counted[number].max(class.end);
+        self.touching_starts(group, |class, from, to| {
+            touching[class] += starts.below(to) - starts.below(from);
+            Ok(())
+        })?;
+        let members = count_each(group.tags.iter());
+        Ok(Chances { starts: starts.below(u64::MAX), touching, members })
+    }
+
+    /// The same among places of like composition, apart for each composition of an interval.
+    fn chances_by_level(&self, group: &Group, gc: &GcMatch) -> Result<(Vec<Chances>, u64)> {
+        let starts = Starts::new(&self.rooms[group.chrom as usize], group.width);
+        let offset = self.line.offset(group.chrom);
+        let mut histogram = Histogram::new(gc, group.chrom, group.width);
+        let mut all = Vec::new();
+        for &(from, to) in &starts.stretches {
+            histogram.add(from - offset, to - offset, &mut all)?;
         }
-        let all = starts.below(i64::MAX) as f64;
-        // An interval without bases touches nothing.
-        touching.into_iter().map(|n| if width == 0 { 0.0 } else { n as f64 / all }).collect()
+        let mut touching = vec![Vec::new(); self.n_classes];
+        self.touching_starts(group, |class, from, to| {
+            starts.within(from, to).try_for_each(|(from, to)| {
+                histogram.add(from - offset, to - offset, &mut touching[class])
+            })
+        })?;
+        let mut members: BTreeMap<Level, Vec<u32>> = BTreeMap::new();
+        for (level, feature) in group.levels.iter().zip(&group.tags) {
+            members.entry(*level).or_default().push(*feature);
+        }
+        let mut unmatched = 0;
+        let chances = members.into_iter().map(|(level, features)| {
+            let (near, is_near) = histogram.near(gc, level, &all);
+            unmatched += if is_near { 0 } else { features.len() as u64 };
+            let sum = |counts: &[u64]| near.iter().filter_map(|number| counts.get(*number)).sum();
+            let touching = touching.iter().map(|counts| sum(counts)).collect();
+            Chances { starts: sum(&all), touching, members: count_each(features.iter()) }
+        });
+        Ok((chances.collect(), unmatched))
+    }
+
+    /// Visits the stretches of starts at which an interval of the group touches each class,
+    /// free or not, every start of a class once.
+    fn touching_starts(
+        &self,
+        group: &Group,
+        mut visit: impl FnMut(usize, u64, u64) -> Result<()>,
+    ) -> Result<()> {
+        threads::check()?;
+        // Starts below these were visited for the class already.
+        let mut visited = vec![0; self.n_classes];
+        for class in of_chromosome(&self.classes, &self.class_ranges, group.chrom) {
+            let (start, end, number) = (class.start.get(), class.end.get(), class.tag as usize);
+            let from = (start + 1).saturating_sub(group.width).max(visited[number]);
+            if from < end {
+                visit(number, from, end)?;
+                visited[number] = end;
+            }
+        }
+        Ok(())
     }
 }
 
-fn of_chromosome(sorted: &[Interval], chrom: u32) -> &[Interval] {
-    let from = sorted.partition_point(|interval| interval.chrom < chrom);
-    let to = sorted.partition_point(|interval| interval.chrom <= chrom);
-    &sorted[from..to]
+pub(super) fn of_chromosome<'s, P>(
+    sorted: &'s [Segment<P>],
+    ranges: &[usize],
+    chrom: u32,
+) -> &'s [Segment<P>] {
+    &sorted[ranges[chrom as usize]..ranges[chrom as usize + 1]]
+}
+
+fn count_each<'a>(features: impl Iterator<Item = &'a u32>) -> BTreeMap<u32, u32> {
+    let mut counts = BTreeMap::new();
+    features.for_each(|feature| *counts.entry(*feature).or_default() += 1);
+    counts
 }
 
 /// The starts that one width has, countable below any place.
 struct Starts {
-    stretches: Vec<(i64, i64)>,
-    before: Vec<i64>,
+    stretches: Vec<(u64, u64)>,
+    before: Vec<u64>,
 }
 
 impl Starts {
-    fn new(room: &Room, width: i64) -> Self {
+    fn new(room: &Room, width: u64) -> Self {
         let stretches = room.starts(width);
         let counts = stretches.iter().scan(0, |sum, (from, to)| {
             *sum += to - from;
@@ -115,64 +173,24 @@ impl Starts {
     }
 
     /// Number of starts below `place`.
-    fn below(&self, place: i64) -> i64 {
+    fn below(&self, place: u64) -> u64 {
         let whole = self.stretches.partition_point(|&(_, to)| to <= place);
-        let part = self.stretches.get(whole).map_or(0, |&(from, _)| (place - from).max(0));
+        let part = self.stretches.get(whole).map_or(0, |&(from, _)| place.saturating_sub(from));
         self.before[whole] + part
+    }
+
+    /// The stretches of starts among `from..to`.
+    fn within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+        let first = self.stretches.partition_point(|&(_, end)| end <= from);
+        let cut = move |&(start, end): &(u64, u64)| (start.max(from), end.min(to));
+        self.stretches[first..].iter().take_while(move |(start, _)| *start < to).map(cut)
     }
 }
 
 /// Mean, variance, upper and lower tail of a sum of independent trials.
-fn summarise(chances: impl Iterator<Item = (usize, f64)> + Clone, observed: u32) -> [f64; 4] {
-    let mean = chances.clone().map(|(count, p)| count as f64 * p).sum();
-    let variance = chances.clone().map(|(count, p)| count as f64 * p * (1.0 - p)).sum();
-    let mass = distribution(chances.flat_map(|(count, p)| std::iter::repeat_n(p, count)));
-    let observed = observed as usize;
-    let at_least: f64 = mass.iter().skip(observed).rev().sum();
-    let at_most: f64 = mass.iter().take(observed + 1).sum();
+fn summarise(trials: &[Trials], observed: u32, masses: &mut Masses) -> [f64; 4] {
+    let mean = trials.iter().map(Trials::mean).sum();
+    let variance = trials.iter().map(Trials::variance).sum();
+    let [at_least, at_most] = tails(trials, observed, masses);
     [mean, variance, at_least.clamp(NEGLIGIBLE, 1.0), at_most.clamp(NEGLIGIBLE, 1.0)]
-}
-
-/// Probability of each number of successes in independent trials.
-fn distribution(chances: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut mass = vec![1.0_f64];
-    let mut next = Vec::new();
-    for p in chances.filter(|p| *p > 0.0) {
-        mass.push(0.0);
-        next.clear();
-        next.push(mass[0] * (1.0 - p));
-        // Reads one list and writes another: in place it would not be vectorised.
-        next.extend(mass.iter().zip(&mass[1..]).map(|(hit, miss)| hit * p + miss * (1.0 - p)));
-        std::mem::swap(&mut mass, &mut next);
-        while mass.len() > 1 && mass[mass.len() - 1] < NEGLIGIBLE {
-            mass.pop();
-        }
-    }
-    mass
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_chances_give_the_binomial_distribution() {
-        let mass = distribution(std::iter::repeat_n(0.25, 4));
-        let binomial = [81.0, 108.0, 54.0, 12.0, 1.0].map(|n| n / 256.0);
-        for (found, expected) in mass.iter().zip(binomial) {
-            assert!((found - expected).abs() < 1e-15);
-        }
-    }
-
-    #[test]
-    fn a_certain_trial_moves_everything_by_one() {
-        assert_eq!(distribution([1.0, 0.5, 0.0].into_iter()), [0.0, 0.5, 0.5]);
-    }
-
-    #[test]
-    fn far_tails_keep_their_precision() {
-        let [_, _, at_least, at_most] = summarise([(40, 0.001)].into_iter(), 40);
-        assert!((at_least.log10() + 120.0).abs() < 1e-9);
-        assert_eq!(at_most, 1.0);
-    }
 }
