@@ -148,6 +148,8 @@ def test_fasta_motifs_match_annotate_relate_work_on_plain_files(tmp_path):
         f"peaks={tmp_path / 'r.bed'}",
         "--genome",
         tmp_path / "g.fa",
+        "--gc-match",
+        0.1,
         "-o",
         out,
     )
@@ -159,6 +161,19 @@ def test_fasta_motifs_match_annotate_relate_work_on_plain_files(tmp_path):
     result = saers("relate", tmp_path / "r.bed", tmp_path / "r.bed", "-o", out)
     assert result.exit_code == 0
     assert pl.read_parquet(out)["jaccard"].item() == 1.0
+
+
+def test_relate_compares_features_of_one_motif_by_regions(tmp_path):
+    seqlets, matches, out = (tmp_path / f"{name}.parquet" for name in ("s", "m", "d"))
+    pl.DataFrame(
+        {"feature": [0, 0, 1], "chrom": "chr1", "start": [0, 90, 5], "end": [9, 99, 14]}
+    ).write_parquet(seqlets)
+    pl.DataFrame({"feature": [0, 1], "target_id": "SPI1", "p_value": 0.001}).write_parquet(matches)
+    result = saers("relate", seqlets, "--directed", "--groups", matches, "-o", out)
+    assert result.exit_code == 0, result.stderr
+    assert pl.read_parquet(out).select("group", "share").rows() == [("SPI1", 0.5), ("SPI1", 1.0)]
+    assert saers("relate", seqlets, "--directed", "-o", out).exit_code == 2
+    assert saers("relate", seqlets, "--groups", matches, "-o", out).exit_code == 2
 
 
 def test_a_bed_without_a_name_is_wrong_usage(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import saers
 from saers import schema
 from saers.intervals import read_bed
+from saers.relations import best_match_groups, directed_overlap
 
 ROWS = st.lists(
     st.tuples(
@@ -65,6 +66,63 @@ def test_n_overlap_counts_pairs_of_merged_intervals():
     touching = [(0, "chr1", 0, 5), (0, "chr1", 5, 5), (0, "chr1", 20, 5)]
     other = [(1, "chr1", 3, 4), (1, "chr1", 8, 15)]
     assert saers.jaccard(frame(touching + other))["n_overlap"].to_list() == [3]
+
+
+def overlapped(one, other):
+    """Distinct places of one that share a base with any of the other."""
+    return {
+        (chrom, start, end)
+        for chrom, start, end in one
+        if any(c == chrom and max(s, start) < min(e, end) for c, s, e in other)
+    }
+
+
+@given(ROWS, st.lists(st.tuples(st.integers(0, 4).map(lambda f: 10 * f), st.sampled_from("xy"))))
+def test_directed_overlap_equals_counting_regions(rows, members):
+    intervals = frame(rows)
+    regions = {}
+    for feature, *place in intervals.iter_rows():
+        regions.setdefault(feature, set()).add(tuple(place))
+    expected = []
+    for group in "xy":
+        own = sorted({f for f, name in members if name == group} & set(regions))
+        for a, b in itertools.permutations(own, 2):
+            n = len(overlapped(regions[a], regions[b]))
+            n_a, n_b = len(regions[a]), len(regions[b])
+            expected.append((group, a, b, n, n_a, n_b, n / n_a, n / (n_a + n_b - n)))
+    groups = pl.DataFrame(members, schema={"feature": pl.Int64, "group": pl.String}, orient="row")
+    found = directed_overlap(intervals, groups, threads=2)
+    assert found.rows() == expected
+    assert found.schema == dict(schema.DIRECTED)
+
+
+def test_directed_overlap_has_a_direction_and_counts_a_place_once():
+    many = [(0, "chr1", start, 4) for start in (0, 10, 20, 20)]
+    found = directed_overlap(
+        frame([*many, (1, "chr1", 0, 50)]), pl.DataFrame({"feature": [0, 1], "group": "SPI1"})
+    )
+    assert found.select("n_overlapped", "n_regions_a", "share").rows() == [(3, 3, 1.0), (1, 1, 1.0)]
+    assert found["directed_jaccard"].to_list() == [3 / 1, 1 / 3]
+
+
+def test_a_feature_joins_the_motif_of_its_smallest_p_value():
+    matches = pl.DataFrame(
+        {
+            "feature": [4, 4, 2, 2],
+            "target_id": ["b", "a", "c", "b"],
+            "p_value": [0.0, 0.0, 1e-3, 1e-4],
+            "log10_p": [-400.0, -350.0, -3.0, -4.0],
+        }
+    )
+    assert best_match_groups(matches).rows() == [(2, "b"), (4, "b")]
+    assert best_match_groups(matches.drop("log10_p")).rows() == [(2, "b"), (4, "a")]
+
+
+def test_groups_without_their_columns_are_refused():
+    with pytest.raises(ValueError, match=r"groups: missing columns \['group'\]"):
+        directed_overlap(frame([]), pl.DataFrame({"feature": [1]}))
+    with pytest.raises(ValueError, match=r"matches: missing columns \['target_id', 'p_value'\]"):
+        best_match_groups(pl.DataFrame({"feature": [1]}))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,16 @@ RELATIONS: Columns = {
     "jaccard": pl.Float64,
     "n_overlap": pl.Int64,
 }
+DIRECTED: Columns = {
+    "group": pl.String,
+    "feature_a": pl.UInt32,
+    "feature_b": pl.UInt32,
+    "n_overlapped": pl.Int64,  # unique regions of a that share a base with one of b
+    "n_regions_a": pl.Int64,
+    "n_regions_b": pl.Int64,
+    "share": pl.Float64,
+    "directed_jaccard": pl.Float64,
+}
 EMBEDDING: Columns = {
     "feature": pl.UInt32,
     "x": pl.Float64,
