@@ -13,6 +13,7 @@ __all__ = [
     "DenseTop",
     "Fasta",
     "FormatError",
+    "GcMatch",
     "Placement",
     "TimeoutExceeded",
     "TopSeqlets",
