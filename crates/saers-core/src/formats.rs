@@ -188,6 +188,13 @@ mod tests {
         assert_eq!(again[0].frequencies, motifs[0].frequencies);
     }
 
+    #[test]
+    fn a_header_of_homer_without_a_name_still_gives_an_id() {
+        let motifs = parse(">\t\t02\n0 0.26 0.49 0.25\n", "m".as_ref()).unwrap();
+        assert_eq!(motifs[0].id, "02");
+        assert_eq!(parse(&meme_text(&motifs), "again".as_ref()).unwrap()[0].id, "02");
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic(text in fragments()) {

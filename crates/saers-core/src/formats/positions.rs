@@ -43,8 +43,10 @@ fn finish(text: &Text, header: usize, rows: Vec<Row>) -> Result<Motif> {
     // HOMER: consensus, name, threshold; the name is what tells motifs apart.
     let fields: Vec<&str> = title.split('\t').collect();
     let (id, name) = match fields[..] {
-        [consensus, name, threshold, ..] if threshold.trim().parse::<f64>().is_ok() => {
-            (name.trim().replace(' ', "_"), consensus.trim().to_owned())
+        [consensus, name, threshold, ..]
+            if !name.trim().is_empty() && threshold.trim().parse::<f64>().is_ok() =>
+        {
+            (joined(name), consensus.trim().to_owned())
         }
         _ => (id, name),
     };
@@ -62,7 +64,12 @@ fn finish(text: &Text, header: usize, rows: Vec<Row>) -> Result<Motif> {
 pub(super) fn split_title(title: &str) -> (String, String) {
     let title = title.trim();
     let (id, name) = title.split_once(char::is_whitespace).unwrap_or((title, ""));
-    (id.to_owned(), name.split_whitespace().collect::<Vec<_>>().join("_"))
+    (id.to_owned(), joined(name))
+}
+
+/// Puts underscores in place of blanks.
+fn joined(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join("_")
 }
 
 /// Makes a motif whose sites are the sum of its first position.
