@@ -243,6 +243,11 @@ impl DenseTop {
 /// Largest value of every column, -inf where all are NaN; rows are met as they lie.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn column_maxima(rows: &[f32], maxima: &mut [f32]) {
+    column_maxima_here(rows, maxima);
+}
+
+#[inline(always)]
+fn column_maxima_here(rows: &[f32], maxima: &mut [f32]) {
     let channels = maxima.len();
     maxima.fill(f32::NEG_INFINITY);
     // A NaN on the left of `>` is passed over.
@@ -345,7 +350,28 @@ pub fn top_positions(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_machine_without_vectors_finds_the_same_maxima(
+            values in prop::collection::vec(any::<f32>(), 1..3000),
+            channels in 1_usize..70,
+        ) {
+            let rows = &values[..values.len() - values.len() % channels];
+            let (mut wide, mut plain) = (vec![0.0; channels], vec![0.0; channels]);
+            column_maxima(rows, &mut wide);
+            column_maxima_here(rows, &mut plain);
+            let brute = (0..channels).map(|j| {
+                let column = rows.iter().skip(j).step_by(channels).filter(|v| !v.is_nan());
+                column.fold(f32::NEG_INFINITY, |most, &v| if v > most { v } else { most })
+            });
+            prop_assert_eq!(&wide, &brute.collect::<Vec<_>>());
+            prop_assert_eq!(wide, plain);
+        }
+    }
 
     #[test]
     fn rising_and_tied_data_keep_few_candidates() {
