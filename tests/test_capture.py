@@ -74,6 +74,16 @@ def test_chosen_windows_come_in_their_order(source):
     assert np.allclose(values, every[[7, 2, 5, 0]], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels_first", [True, False])
+def test_a_layer_that_hands_its_input_on_keeps_what_it_gave(genome, windows, channels_first):
+    net = nn.Sequential(nn.Identity(), nn.Flatten())
+    layout = {"channels_first": channels_first, "positions_last": channels_first}
+    model = ModuleModel(net, input_length=LENGTH, **layout)
+    source = ModelActivations(model, "0", genome, windows, batch_size=3)
+    onehot = genome.onehot(windows.select("chrom", "start", "end"))
+    assert np.array_equal(read(source)[1], onehot)
+
+
 @pytest.mark.parametrize("edge", [0, 6])
 def test_a_position_is_usable_when_all_it_sees_is(model, genome, windows, edge):
     black = pl.DataFrame({"chrom": ["1"], "start": [210], "end": [211]})

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import saers
-from saers.genome import Genome, alias, read_fasta, regions_frame
+from saers.genome import Genome, alias, read_fasta
+from saers.regions import regions_frame
 
 
 @pytest.fixture

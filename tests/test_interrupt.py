@@ -7,10 +7,17 @@ import time
 
 import pytest
 
-# A dataset of terabytes, of which nothing was ever written: one call would take hours.
+# A dataset and a genome of terabytes, of which nothing was ever written: one call would take hours.
 LONG_CALL = """
+import os
+from pathlib import Path
 import numpy as np
 from saers import _core
+genome = Path(__file__).with_name("genome.fa")
+genome.write_bytes(b">a\\n")
+os.truncate(genome, 2**42)
+size = 2**42 - 3
+genome.with_name("genome.fa.fai").write_text(f"a\\t{{size}}\\t3\\t{{size}}\\t{{size + 1}}")
 table = np.empty((0, 3), "u8"), np.empty(0, "u8"), np.empty(0, "u8"), np.empty(0, "u4")
 chunked = (1, 4096, 608), [], table
 dataset = _core.Dataset(__file__, (10_000, 262_144, 608), "<f4", chunked=chunked)
@@ -27,6 +34,7 @@ print("begun", flush=True)
 CALLS = {
     "shuffles": "placement.controls(100_000, 0)",
     "stats": "_core.ChannelStats(608).update_from(dataset, (0, 10_000))",
+    "genome": "_core.Fasta(genome).n_runs(0)",
     "topk": "_core.top_positions_from(dataset, (0, 10_000), 8, 34)",
 }
 

@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "saers"
 # The order of docs/architecture.md. A folder stands for its modules where they are not named.
 ORDER = """
     _core progress checks schema digests memory layer
-    store recipe codes code_tracks code_files hdf5 tiles motif genome bigwig columns intervals
+    store recipe codes code_tracks code_files hdf5 tiles
+    motif regions genome bigwig columns intervals
     models.base models.receptive models.module models.toy models.registry models
     windows activations capture stats topk
     sae.config sae

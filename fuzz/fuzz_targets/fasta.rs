@@ -20,14 +20,14 @@ fuzz_target!(|files: (&[u8], Option<&[u8]>, Option<&[u8]>)| {
     let Ok(genome) = Fasta::open(&path) else {
         return;
     };
-    for (record, told) in genome.records().iter().enumerate() {
-        _ = genome.n_runs(record);
+    for (record, told) in (0..).zip(genome.records()) {
+        _ = genome.n_runs(record as usize);
         let end = i64::try_from(told.length).unwrap_or(i64::MAX);
         for (start, end) in [(0, 1), (-3, end.min(100)), (end.saturating_sub(100), end)] {
             let region = Region { record, start, end, reverse: start < 0 };
             _ = genome.slice(&[region], false, true);
             if let Ok(slices) = genome.slice(&[region], true, false) {
-                assert_eq!(slices.letters().len() as i64, end - start);
+                assert_eq!(slices[0].len() as i64, end - start);
             }
         }
     }

@@ -84,6 +84,8 @@ class ModelActivations:
         self._model, self._genome = model, genome
         self._batch_size, self._device = batch_size, device
         self._length = _common_length(self.windows, model.input_length)
+        # In the order in which the network reads it: no transposed copy has to be made.
+        self._channels_first = bool(getattr(model, "channels_first", False))
         self.n_positions = self._capture(np.zeros((1, self._length, 4), np.float32)).shape[1]
         where = self.layer.interval(np.arange(self.n_positions), 0)
         self._starts, self._ends = where[:, 0], where[:, 1]
@@ -104,14 +106,30 @@ class ModelActivations:
             If the model gives NaN or infinite activations.
         """
         chosen = check_windows(windows, self.windows.height)
+        most = min(len(chosen), self._batch_size)
+        shape = (most, 4, self._length) if self._channels_first else (most, self._length, 4)
+        batch = np.empty(shape, np.float32)
         for first in range(0, len(chosen), self._batch_size):
             numbers = chosen[first : first + self._batch_size]
             rows = self.windows[numbers]
-            onehot = self._genome.onehot(rows.select("chrom", "start", "end"), pad=True)
-            values = self._capture(onehot.astype(np.float32, copy=False))
+            values = self._capture(self._sequences(rows, batch[: len(numbers)]))
+            if np.may_share_memory(values, batch):  # a layer may hand its input on
+                values = values.copy()
             check_finite(values, numbers, where=f"model, layer {self.layer.name!r}")
             mask = [self._usable(chrom, start) for chrom, start in rows["chrom", "start"].rows()]
             yield ActivationBlock(numbers, values, np.stack(mask))
+
+    def _sequences(
+        self, rows: pl.DataFrame, batch: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Fill a batch with the windows' sequences, and give it as (b, length, 4)."""
+        self._genome.onehot(
+            rows.select("chrom", "start", "end"),
+            pad=True,
+            channels_first=self._channels_first,
+            out=batch,
+        )
+        return batch.swapaxes(1, 2) if self._channels_first else batch
 
     def _capture(self, onehot: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Run the model up to the layer."""

@@ -1,22 +1,29 @@
 """Slices of a genome: letters and one-hot codes of regions of an indexed FASTA file."""
 
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, Union, overload
 
 import numpy as np
 import polars as pl
 from numpy.typing import DTypeLike, NDArray
 
 from saers import _core, checks
+from saers.regions import Regions, regions_frame
 
-Region: TypeAlias = tuple[str, int, int] | tuple[str, int, int, str]
-Regions: TypeAlias = pl.DataFrame | Iterable[Region]
+if TYPE_CHECKING:
+    import torch
+
 _Columns: TypeAlias = tuple[
     NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]
 ]
 
+_MANY = 1000
+"""Names from which on it pays to look first which of them occur."""
+
 _MITOCHONDRION = frozenset({"chrM", "chrMT", "M", "MT", "Mito", "chrMito"})
+Out = TypeVar("Out", NDArray[Any], "torch.Tensor")
 
 
 class HasFilename(Protocol):
@@ -91,10 +98,18 @@ class Genome:
         ...
         ValueError: regions[0]: chr1:2-5 reaches past the end of chr1, 4 bp (pad=True gives N there)
         """
-        return self.slice([(chrom, start, end)], soft_mask=True)[0]
+        self.require([chrom])
+        return self._fasta.fetch(self._numbers[chrom], start, end)
 
-    def slice(self, regions: Regions, *, pad: bool = False, soft_mask: bool = False) -> list[str]:
-        r"""Read many regions at once, on all cores.
+    def slice(
+        self,
+        regions: Regions,
+        *,
+        pad: bool = False,
+        soft_mask: bool = False,
+        threads: int | None = None,
+    ) -> list[str]:
+        r"""Read many regions at once.
 
         Parameters
         ----------
@@ -105,6 +120,8 @@ class Genome:
             Give N for places outside the chromosome instead of refusing them.
         soft_mask
             Keep lower case letters; otherwise all come in upper case.
+        threads
+            How many read; None: one for each core.
 
         Returns
         -------
@@ -116,6 +133,8 @@ class Genome:
         ValueError
             If a chromosome is unknown, or a region ends before it starts or (without
             ``pad``) lies outside its chromosome.
+        FormatError
+            If the file does not hold what its index promises, as when it was cut since.
 
         Examples
         --------
@@ -126,11 +145,40 @@ class Genome:
         >>> Genome(path).slice([("chr1", 6, 10)], pad=True)
         ['NNNN']
         """
-        return self._fasta.slice(self._columns(regions), pad, soft_mask)
+        return self._fasta.slice(self._columns(regions), pad, soft_mask, threads)
 
+    @overload
     def onehot(
-        self, regions: Regions, dtype: DTypeLike = np.float32, *, pad: bool = False
-    ) -> NDArray[Any]:
+        self,
+        regions: Regions,
+        dtype: DTypeLike | None = None,
+        *,
+        pad: bool = False,
+        channels_first: bool = False,
+        out: None = None,
+        threads: int | None = None,
+    ) -> NDArray[Any]: ...
+    @overload
+    def onehot(
+        self,
+        regions: Regions,
+        dtype: DTypeLike | None = None,
+        *,
+        pad: bool = False,
+        channels_first: bool = False,
+        out: Out,
+        threads: int | None = None,
+    ) -> Out: ...
+    def onehot(
+        self,
+        regions: Regions,
+        dtype: DTypeLike | None = None,
+        *,
+        pad: bool = False,
+        channels_first: bool = False,
+        out: Any = None,
+        threads: int | None = None,
+    ) -> Any:
         r"""One-hot code of regions of one length.
 
         Parameters
@@ -138,14 +186,28 @@ class Genome:
         regions
             As for :meth:`slice`, all of one length.
         dtype
-            Type of the code.
+            Type of the numbers, written as such: no other copy is made. None: that of
+            ``out``, else float32.
         pad
+            As for :meth:`slice`.
+        channels_first
+            Lay the code out as (n, 4, length), as convolutions of torch read it.
+        out
+            Where to write: an array or a torch tensor on the CPU, contiguous and of the shape
+            that is returned. None: a new array.
+        threads
             As for :meth:`slice`.
 
         Returns
         -------
         ndarray of shape (n, length, 4)
-            Channels in the order A, C, G, T; any other letter is four zeros.
+            Channels in the order A, C, G, T; any other letter is four zeros. ``out`` where
+            that was given.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`slice`; also if regions differ in length, or ``out`` does not fit.
 
         Examples
         --------
@@ -158,19 +220,18 @@ class Genome:
         """
         columns = self._columns(regions)
         widths = columns[2] - columns[1]
-        length = int(widths[0]) if len(widths) else 0
-        if (odd := np.flatnonzero(widths != length)).size:
-            raise ValueError(
-                f"regions must have one length, regions[0] has {length}, "
-                f"regions[{odd[0]}] has {widths[odd[0]]}"
-            )
-        wanted = np.dtype(dtype)
-        code: NDArray[Any] = (
-            self._fasta.onehot_f32(columns, pad)
-            if wanted == np.float32
-            else self._fasta.onehot_u8(columns, pad).astype(wanted, copy=False)
-        )
-        return code.reshape(len(widths), length, 4)
+        length = max(int(widths[0]), 0) if len(widths) else 0
+        shape = (len(widths), 4, length) if channels_first else (len(widths), length, 4)
+        if out is None:
+            code = np.empty(shape, np.float32 if dtype is None else dtype)
+        else:
+            code = _writable(out, shape, dtype)
+        if code.dtype.itemsize > 8 or code.dtype.kind not in "biuf":
+            raise ValueError(f"dtype must be a type of numbers, up to 8 bytes, got {code.dtype}")
+        bits = np.dtype(f"u{code.dtype.itemsize}")
+        one = int(np.ones((), code.dtype).view(bits))
+        self._fasta.onehot(columns, code.reshape(-1).view(bits), one, pad, channels_first, threads)
+        return code if out is None else out
 
     def n_runs(self, chrom: str) -> NDArray[np.int64]:
         r"""Find the runs of N in a chromosome, once and for all later calls.
@@ -248,41 +309,20 @@ class Genome:
     def _columns(self, regions: Regions) -> _Columns:
         """Bring regions into the columns that the kernels read."""
         frame = regions_frame(regions)
-        names = frame["chrom"].unique(maintain_order=True).to_list()
+        chroms = frame["chrom"]
+        few = len(self._numbers) <= _MANY
+        names = list(self._numbers) if few else chroms.unique(maintain_order=True).to_list()
         self.require(names)
-        numbers = [self._numbers[name] for name in names]
-        record = frame["chrom"].replace_strict(names, numbers, return_dtype=pl.UInt32)
+        places = chroms.cast(pl.Enum(names), strict=False)
+        if places.null_count():
+            self.require(chroms.unique(maintain_order=True))
+        numbers = np.array([self._numbers[name] for name in names], dtype=np.uint32)
         return (
-            np.ascontiguousarray(record.to_numpy(), dtype=np.uint32),
+            numbers[places.to_physical().to_numpy()],
             np.ascontiguousarray(frame["start"].to_numpy(), dtype=np.int64),
             np.ascontiguousarray(frame["end"].to_numpy(), dtype=np.int64),
             np.ascontiguousarray((frame["strand"] == "-").to_numpy(), dtype=np.bool_),
         )
-
-
-def regions_frame(regions: Regions) -> pl.DataFrame:
-    """Bring regions into a frame of chrom, start, end, strand.
-
-    Examples
-    --------
-    >>> regions_frame([("chr1", 3, 9)]).row(0)
-    ('chr1', 3, 9, '+')
-    """
-    columns = {"chrom": pl.String, "start": pl.Int64, "end": pl.Int64, "strand": pl.String}
-    if not isinstance(regions, pl.DataFrame):
-        rows = [(*region, "+") if len(region) == 3 else region for region in regions]
-        regions = pl.DataFrame(rows, schema=columns, orient="row")
-    frame = regions if "strand" in regions.columns else regions.with_columns(strand=pl.lit("+"))
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise ValueError(f"regions: missing columns {missing}, found {regions.columns}")
-    frame = frame.select(pl.col(name).cast(dtype) for name, dtype in columns.items())
-    if frame.null_count().sum_horizontal().item():
-        raise ValueError("regions must have no empty fields")
-    strands = frame["strand"].unique()
-    if odd := sorted(set(strands) - {"+", "-", "."}):
-        raise ValueError(f"strand must be one of +, -, ., got {odd[0]!r}")
-    return frame
 
 
 def alias(name: str, known: Collection[str]) -> str | None:
@@ -297,6 +337,26 @@ def alias(name: str, known: Collection[str]) -> str | None:
     if name in _MITOCHONDRION:
         others += sorted(_MITOCHONDRION)
     return next((other for other in others if other in known and other != name), None)
+
+
+def _writable(out: object, shape: tuple[int, ...], dtype: DTypeLike | None) -> NDArray[Any]:
+    """Give the array behind ``out``, or say why it cannot be written to."""
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    if torch is not None and isinstance(out, torch.Tensor):
+        if out.device.type != "cpu" or out.requires_grad:
+            raise ValueError("out must be a tensor on the CPU that needs no gradient")
+        array: NDArray[Any] = out.numpy()
+    elif isinstance(out, np.ndarray):
+        array = out
+    else:
+        raise TypeError(f"out must be an array or a tensor, got {type(out).__name__}")
+    if array.shape != shape:
+        raise ValueError(f"out must have the shape {shape}, got {array.shape}")
+    if dtype is not None and array.dtype != np.dtype(dtype):
+        raise ValueError(f"out must have the type {np.dtype(dtype)}, got {array.dtype}")
+    if not (array.flags.c_contiguous and array.flags.writeable):
+        raise ValueError("out must be contiguous and writable")
+    return array
 
 
 def _path_of(source: GenomeLike) -> Path:

@@ -6,6 +6,7 @@ a column class as well.
 
 import gzip
 import io
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -90,10 +91,7 @@ def read_annotation(
     if column is None:
         return frame.with_columns(pl.lit(ANY).alias("class"))
     checks.in_range("class_column", column, 4, fields.width - 1)
-    classes = fields[f"field_{column - 1}"].alias("class")
-    if (place := classes.is_null().arg_max()) is not None and classes[place] is None:
-        raise FormatError(f"{path}: line {fields['line'][place]}: no column {column}")
-    return frame.with_columns(classes)
+    return frame.with_columns(_column(path, fields, column).alias("class"))
 
 
 def read_repeatmasker(path: str | Path, *, level: RepeatLevel = "class") -> pl.DataFrame:
@@ -124,13 +122,15 @@ def read_repeatmasker(path: str | Path, *, level: RepeatLevel = "class") -> pl.D
     if "\t" in lines["text"][0]:
         fields = _fields(lines, 13)
         frame = _checked(path, fields, chrom=5, start=6, end=7)
-        classes = fields[{"name": "field_10", "class": "field_11", "family": "field_12"}[level]]
+        classes = _column(path, fields, {"name": 11, "class": 12, "family": 13}[level])
         return frame.with_columns(classes.alias("class"))
     # Two lines of column titles stand above the rows of an .out file.
     rows = lines.filter(~pl.col("text").str.contains(r"^\s*(SW|score)\s"))
+    if rows.is_empty():
+        raise FormatError(f"{path}: line {lines['line'][0]}: no intervals")
     fields = _fields(rows, 11)
     frame = _checked(path, fields, chrom=4, start=5, end=6, first_base=1)
-    whole = fields["field_10"].str.split_exact("/", 1).struct.unnest()
+    whole = _column(path, fields, 11).str.split_exact("/", 1).struct.unnest()
     classes = {
         "name": fields["field_9"],
         "class": whole["field_0"],
@@ -244,26 +244,23 @@ def _lines(path: str | Path) -> pl.DataFrame:
     if content.startswith(b"\x1f\x8b"):
         try:
             content = gzip.decompress(content)
-        except (EOFError, OSError, ValueError) as error:
+        except (EOFError, OSError, zlib.error) as error:
             raise FormatError(f"{path}: broken gzip file: {error}") from error
-    text = (
-        pl.read_csv(
-            io.BytesIO(content),
-            has_header=False,
-            new_columns=["text"],
-            separator="\x01",  # in no line, so that each becomes one value
-            quote_char=None,
-            infer_schema=False,
-            raise_if_empty=False,
-            encoding="utf8-lossy",
-        )
-        if content.strip()
-        else pl.DataFrame(schema={"text": pl.String})
+    for odd in (b"\0", b"\x01"):
+        if (place := content.find(odd)) >= 0:
+            number = content.count(b"\n", 0, place) + 1
+            raise FormatError(f"{path}: line {number}: not a text file, found {odd!r}")
+    text = pl.read_csv(
+        io.BytesIO(content if content.strip() else b"#"),
+        has_header=False,
+        new_columns=["text"],
+        separator="\x01",  # in no line, as was seen, so that each becomes one value
+        quote_char=None,
+        infer_schema=False,
+        encoding="utf8-lossy",
     )
-    aside = r"^\s*$|^#|^(track|browser)(\s|$)"
-    lines = text.with_row_index("line", offset=1).filter(
-        ~pl.col("text").fill_null("").str.contains(aside)
-    )
+    is_aside = pl.col("text").fill_null("").str.contains(r"^\s*$|^#|^(track|browser)(\s|$)")
+    lines = text.with_row_index("line", offset=1).filter(~is_aside)
     if lines.is_empty():
         raise FormatError(f"{path}: line 1: no intervals")
     return lines
@@ -276,6 +273,15 @@ def _fields(lines: pl.DataFrame, count: int) -> pl.DataFrame:
         text = text.str.strip_chars().str.replace_all(r"\s+", "\t")
     fields = text.str.strip_chars_end("\r").str.split_exact("\t", count - 1)
     return lines.select("line", fields.alias("fields")).unnest("fields")
+
+
+def _column(path: str | Path, fields: pl.DataFrame, number: int) -> pl.Series:
+    """Take a column, counted from 1, that every line must have."""
+    column = fields[f"field_{number - 1}"]
+    if column.null_count():
+        line = fields.filter(column.is_null())["line"][0]
+        raise FormatError(f"{path}: line {line}: no column {number}")
+    return column
 
 
 def _checked(
@@ -293,8 +299,7 @@ def _checked(
     if wrong.is_empty():
         return frame.drop("line")
     row = wrong.row(0, named=True)
-    found = fields.row(row["row"], named=True)
-    shown = [found[f"field_{column}"] for column in (chrom, start, end)]
+    shown = list(fields.select(f"field_{i}" for i in (chrom, start, end)).row(row["row"]))
     if row["start"] is None or row["end"] is None:
         problem = "start and end must be whole numbers"
     elif row["start"] < 0:

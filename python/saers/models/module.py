@@ -70,7 +70,7 @@ class ModuleModel:
         own = getattr(module, "input_length", None)
         self.input_length = own if input_length is None and isinstance(own, int) else input_length
         self.layers: Mapping[str, LayerInfo] = _Layers(self)
-        self._channels_first = channels_first
+        self.channels_first = channels_first
         self._positions_last = positions_last
         self._windows = {name: Window(*window) for name, window in (windows or {}).items()}
         self._modules = dict(module.named_modules(remove_duplicate=False))
@@ -161,7 +161,7 @@ class ModuleModel:
     def _window(self, layer: str, length: int) -> Window:
         """Find the window by arithmetic, else by perturbation."""
         inputs = self._input(torch.zeros(1, length, 4))
-        with WindowTracer(inputs, dim=2 if self._channels_first else 1) as tracer:
+        with WindowTracer(inputs, dim=2 if self.channels_first else 1) as tracer:
             output = self._stop_at(inputs, layer)
         found = tracer.window(output, dim=2 if self._positions_last else 1)
         return found or perturbed_window(lambda onehot: self.capture(onehot, layer), length)
@@ -178,7 +178,7 @@ class ModuleModel:
             raise ValueError(f"onehot must be {self.input_length} bp long, got {onehot.shape[1]}")
         example = next(self.module.parameters(), torch.empty(0))
         inputs = onehot.to(device=example.device, dtype=example.dtype)
-        return inputs.transpose(1, 2).contiguous() if self._channels_first else inputs
+        return inputs.transpose(1, 2).contiguous() if self.channels_first else inputs
 
     def _stop_at(self, inputs: torch.Tensor, layer: str) -> torch.Tensor:
         """Run the network up to a layer and return the layer's own output."""

@@ -3,12 +3,10 @@
 use rayon::prelude::*;
 
 use super::Fasta;
-use crate::{Result, threads};
+use crate::Result;
 
 /// Bases of one word of bits.
 const WORD: usize = u64::BITS as usize;
-/// Lines between two looks at whether the caller still waits.
-const SPAN: u64 = 1 << 12;
 
 /// Which bases of a record are G or C, and which are known (A, C, G or T), countable in any
 /// stretch by two look-ups.
@@ -51,20 +49,13 @@ impl Fasta {
     /// ```
     pub fn composition(&self, record: usize) -> Result<Composition> {
         let record = self.record(record)?;
-        let mut cursor = self.text.cursor();
         let mut found = Composition::of_length(record.length);
-        let mut line = Vec::new();
-        let mut at = 0;
-        while at < record.length {
-            if (at / record.line_bases).is_multiple_of(SPAN) {
-                threads::check()?;
-            }
-            let take = record.line_bases.min(record.length - at);
-            line.resize(usize::try_from(take).unwrap_or(usize::MAX), 0);
-            cursor.copy(record.byte(at), &mut line)?;
-            found.add(&line, at);
-            at += take;
-        }
+        self.each_piece(record, |mut at, column, bytes| {
+            record.lines(bytes, column, |line| {
+                found.add(line, at);
+                at += line.len() as u64;
+            });
+        })?;
         found.sum_up();
         Ok(found)
     }

@@ -3,8 +3,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::text::{Cursor, Text, beside, save_beside};
+use super::beside::{beside, save_beside};
+use super::build::build;
+use super::source::read_if_there;
+use super::text::{BLOCK, Cursor, Text};
 use crate::{Error, Result};
+
+/// Bytes of a header, so that a file of other kind is no header as a whole.
+pub(super) const LONGEST_HEADER: usize = 1 << 16;
 
 /// One sequence of a FASTA file, as a line of a `.fai` index describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,32 +28,61 @@ pub struct Record {
 }
 
 impl Record {
-    /// Byte of the letter at `position`.
-    pub(super) fn byte(&self, position: u64) -> u64 {
+    /// Byte of the letter at `position`, and how many letters of its line stand before it.
+    pub(super) fn place(&self, position: u64) -> (u64, u64) {
         let line_bases = self.line_bases.max(1);
-        self.offset + position / line_bases * self.line_width + position % line_bases
+        let column = position % line_bases;
+        (self.offset + position / line_bases * self.line_width + column, column)
     }
+
+    /// Cuts letters into pieces whose bytes can be read at once; gives the end of the first.
+    pub(super) fn piece(&self, from: u64, to: u64) -> u64 {
+        let line = from / self.line_bases.max(1);
+        let end = match BLOCK / self.line_width.max(1) {
+            0 => (from + BLOCK).min(line.saturating_add(1).saturating_mul(self.line_bases)),
+            lines => line.saturating_add(lines).saturating_mul(self.line_bases),
+        };
+        to.min(end)
+    }
+
+    /// Calls `visit` with the letters of each line among `bytes`, before which `column`
+    /// letters of the first line stand.
+    pub(super) fn lines<'b>(
+        &self,
+        mut bytes: &'b [u8],
+        column: u64,
+        mut visit: impl FnMut(&'b [u8]),
+    ) {
+        let gap = (self.line_width - self.line_bases) as usize;
+        let mut left = self.line_bases - column;
+        while !bytes.is_empty() {
+            let (line, rest) = bytes.split_at(bytes.len().min(left as usize));
+            visit(line);
+            bytes = rest.get(gap..).unwrap_or_default();
+            left = self.line_bases;
+        }
+    }
+}
+
+/// Whether all bytes can be letters of a sequence.
+pub(super) fn are_letters(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, byte| all & byte.is_ascii_graphic())
 }
 
 /// Reads the `.fai` beside the file, or makes it.
 pub(super) fn open(text: &Text) -> Result<Vec<Record>> {
     let path = beside(text.path(), "fai");
-    match std::fs::read_to_string(&path) {
-        Ok(lines) => {
-            let records = parse(&path, &lines)?;
-            check(&path, &records, text)?;
-            Ok(records)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let records = build(text)?;
-            save_beside(&path, write(&records).as_bytes());
-            Ok(records)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Err(Error::format(&path, "byte 0", "not a text file"))
-        }
-        Err(error) => Err(Error::io(&path, error)),
-    }
+    let Some(bytes) = read_if_there(&path)? else {
+        let records = build(text)?;
+        save_beside(&path, write(&records).as_bytes());
+        return Ok(records);
+    };
+    let lines = std::str::from_utf8(&bytes).map_err(|error| {
+        Error::format(&path, format!("byte {}", error.valid_up_to()), "no text")
+    })?;
+    let records = parse(&path, lines)?;
+    check(&path, &records, text)?;
+    Ok(records)
 }
 
 fn write(records: &[Record]) -> String {
@@ -97,221 +132,99 @@ fn parse_line(line: &str) -> Option<Record> {
 
 /// Refuses an index that was made for another state of the file.
 fn check(path: &Path, records: &[Record], text: &Text) -> Result<()> {
-    let mut cursor = text.cursor();
+    let mut look = Look { cursor: text.cursor(), text_len: text.len() };
+    let mut headers = HashSet::new();
+    let mut next = Vec::new();
+    let file = text.path().display();
+    let stale = |number: usize, message: String| {
+        let place = format!("line {}", number + 1);
+        let advice = "the index is stale or the file was cut: delete the index";
+        Error::format(path, place, format!("{message}; {advice}"))
+    };
     for (number, record) in records.iter().enumerate() {
-        let stale = |message: String| {
-            Error::format(
-                path,
-                format!("line {}", number + 1),
-                format!("{message}; the index is stale or the file was cut: delete the index"),
-            )
-        };
-        let end = record.length.checked_sub(1).map_or(record.offset, |last| record.byte(last) + 1);
-        if end.max(record.offset) > text.len() {
-            return Err(stale(format!(
-                "{} ends at byte {end}, but {} has {}",
-                record.name,
-                text.path().display(),
-                text.len()
-            )));
+        let Record { name, offset, .. } = record;
+        let end = record.length.checked_sub(1).map_or(*offset, |last| record.place(last).0 + 1);
+        if end.max(*offset) > text.len() {
+            let message = format!("{name} ends at byte {end}, but {file} has {}", text.len());
+            return Err(stale(number, message));
         }
-        if !follows_header(&mut cursor, record)? {
-            return Err(stale(format!(
-                "byte {} of {} does not follow the header of {}",
-                record.offset,
-                text.path().display(),
-                record.name
-            )));
+        let Some(header) = look.header_of(record)? else {
+            let message = format!("byte {offset} of {file} does not follow the header of {name}");
+            return Err(stale(number, message));
+        };
+        if !look.ends_lines(record)? {
+            let message = format!("the lines of {name} in {file} do not end there");
+            return Err(stale(number, message));
+        }
+        let Some(after) = look.header_after(end)? else {
+            return Err(stale(number, format!("{name} does not end at byte {end} of {file}")));
+        };
+        headers.insert(header);
+        next.push(after);
+    }
+    next.push(look.header_after(0)?.unwrap_or_default());
+    let is_left_out = |header: &u64| *header < text.len() && !headers.contains(header);
+    match next.iter().position(is_left_out) {
+        None => Ok(()),
+        Some(number) => {
+            let message = format!("a record at byte {} of {file} is left out", next[number]);
+            Err(stale(number % records.len(), message))
         }
     }
-    Ok(())
 }
 
-/// Whether a line that begins with `>name` (or ends with a longer header) stands before the letters.
-fn follows_header(cursor: &mut Cursor<'_>, record: &Record) -> Result<bool> {
-    let mut before = [0];
-    let Some(last) = record.offset.checked_sub(1) else { return Ok(false) };
-    cursor.copy(last, &mut before)?;
-    let mut header = Vec::new();
-    let mut at = last;
-    // A header holds the name first and text of any length after it.
-    while at > 0 && header.last() != Some(&b'\n') {
-        at -= 1;
-        let mut byte = [0];
-        cursor.copy(at, &mut byte)?;
-        header.push(byte[0]);
-        if header.len() > 1 << 16 {
-            return Ok(false);
+/// Looks at the places in a file of which an index speaks.
+struct Look<'a> {
+    cursor: Cursor<'a>,
+    text_len: u64,
+}
+
+impl Look<'_> {
+    /// Where the line that begins with `>name` and stands before the letters begins.
+    fn header_of(&mut self, record: &Record) -> Result<Option<u64>> {
+        // Most headers are short.
+        for most in [1 << 8, LONGEST_HEADER + 2] {
+            let from = record.offset.saturating_sub(most as u64);
+            let before = self.cursor.window(from, record.offset)?;
+            let Some(header) = before.strip_suffix(b"\n") else { return Ok(None) };
+            let start = match header.iter().rposition(|&byte| byte == b'\n') {
+                Some(end) => end + 1,
+                None if from == 0 => 0,
+                None => continue,
+            };
+            let is_own = header_name(&header[start..]) == Some(record.name.as_bytes());
+            return Ok(is_own.then_some(from + start as u64));
+        }
+        Ok(None)
+    }
+
+    /// Whether the first line of a record, where there are several, ends as the others are
+    /// said to.
+    fn ends_lines(&mut self, record: &Record) -> Result<bool> {
+        if record.length <= record.line_bases {
+            return Ok(true);
+        }
+        let (from, to) = (record.offset + record.line_bases, record.offset + record.line_width);
+        let is_short = to <= self.text_len && to - from <= 1 << 8;
+        let end = if is_short { self.cursor.window(from, to)? } else { &[] };
+        Ok(end.ends_with(b"\n") && end.trim_ascii().is_empty())
+    }
+
+    /// Where the next header begins, if nothing but white space stands before it; the end of
+    /// the file where there is none, as far as one looks.
+    fn header_after(&mut self, end: u64) -> Result<Option<u64>> {
+        let after = self.cursor.window(end, self.text_len.min(end + (1 << 8)))?;
+        match after.iter().position(|byte| !byte.is_ascii_whitespace()) {
+            None => Ok(Some(self.text_len)),
+            Some(at) if after[at] == b'>' => Ok(Some(end + at as u64)),
+            Some(_) => Ok(None),
         }
     }
-    header.reverse();
-    let line = header.strip_prefix(b"\n").unwrap_or(&header);
-    Ok(before == *b"\n" && header_name(line) == Some(record.name.as_bytes()))
 }
 
 /// The name in a header line, None where the line is no header.
-fn header_name(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn header_name(line: &[u8]) -> Option<&[u8]> {
     let name = line.strip_prefix(b">")?;
     let end = name.iter().position(u8::is_ascii_whitespace).unwrap_or(name.len());
     Some(&name[..end])
-}
-
-/// Reads the whole file once and notes where each record lies.
-fn build(text: &Text) -> Result<Vec<Record>> {
-    let mut builder = Builder::new(text.path());
-    let mut cursor = text.cursor();
-    let mut at = 0;
-    while at < text.len() {
-        let bytes = cursor.bytes(at)?;
-        builder.add(bytes)?;
-        at += bytes.len() as u64;
-    }
-    builder.finish()
-}
-
-/// Follows the lines of a FASTA file that arrives in pieces.
-struct Builder<'a> {
-    path: &'a Path,
-    records: Vec<Record>,
-    names: HashSet<String>,
-    /// Bytes seen, lines ended.
-    at: u64,
-    line: u64,
-    line_start: u64,
-    /// The line so far: its bytes, and its text where it is a header.
-    width: u64,
-    ends_in_return: bool,
-    header: Option<Vec<u8>>,
-    /// A short or blank line of the record was seen: no letters may follow.
-    is_last_line: bool,
-}
-
-impl<'a> Builder<'a> {
-    fn new(path: &'a Path) -> Self {
-        Self {
-            path,
-            records: Vec::new(),
-            names: HashSet::new(),
-            at: 0,
-            line: 0,
-            line_start: 0,
-            width: 0,
-            ends_in_return: false,
-            header: None,
-            is_last_line: false,
-        }
-    }
-
-    fn error(&self, message: impl Into<String>) -> Error {
-        Error::format(self.path, format!("line {}", self.line + 1), message)
-    }
-
-    fn add(&mut self, bytes: &[u8]) -> Result<()> {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                None => self.extend(piece)?,
-                Some(rest) => {
-                    self.extend(rest)?;
-                    self.end_line(1)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds bytes to the line.
-    fn extend(&mut self, bytes: &[u8]) -> Result<()> {
-        let Some(&last) = bytes.last() else { return Ok(()) };
-        if self.width == 0 && bytes[0] == b'>' {
-            self.header = Some(Vec::new());
-        }
-        if let Some(header) = &mut self.header {
-            header.extend_from_slice(bytes);
-        } else {
-            let letters = if last == b'\r' { &bytes[..bytes.len() - 1] } else { bytes };
-            if self.ends_in_return || !letters.iter().all(u8::is_ascii_graphic) {
-                return Err(self.error("a sequence line holds something that is no letter"));
-            }
-        }
-        self.ends_in_return = last == b'\r';
-        self.width += bytes.len() as u64;
-        self.at += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Ends the line; `newline` is 0 for a last line without one.
-    fn end_line(&mut self, newline: u64) -> Result<()> {
-        self.at += newline;
-        match self.header.take() {
-            Some(header) => self.begin_record(&header)?,
-            None => self.end_sequence_line()?,
-        }
-        self.width = 0;
-        self.line_start = self.at;
-        self.ends_in_return = false;
-        self.line += 1;
-        Ok(())
-    }
-
-    fn begin_record(&mut self, header: &[u8]) -> Result<()> {
-        let name = header_name(header).unwrap_or_default();
-        let name = std::str::from_utf8(name).map_err(|_| self.error("the name is not UTF-8"))?;
-        if name.is_empty() {
-            return Err(self.error("a header without a name"));
-        }
-        if !self.names.insert(name.to_string()) {
-            return Err(self.error(format!("{name} occurs twice")));
-        }
-        let name = name.to_string();
-        self.records.push(Record {
-            name,
-            length: 0,
-            offset: self.at,
-            line_bases: 0,
-            line_width: 0,
-        });
-        self.is_last_line = false;
-        Ok(())
-    }
-
-    fn end_sequence_line(&mut self) -> Result<()> {
-        let bases = self.width - u64::from(self.ends_in_return);
-        let width = self.at - self.line_start;
-        let was_last_line = self.is_last_line;
-        let Some(record) = self.records.last_mut() else {
-            return if bases == 0 {
-                Ok(())
-            } else {
-                Err(self.error("letters before a header (>)"))
-            };
-        };
-        if bases == 0 {
-            self.is_last_line = true;
-            return Ok(());
-        }
-        if record.length == 0 {
-            (record.line_bases, record.line_width) = (bases, width);
-        }
-        record.length += bases;
-        if was_last_line || bases > record.line_bases {
-            let message = format!(
-                "lines of {} differ in length ({} letters, then others): all must have one \
-                 length but the last, and no blank line may stand between them",
-                record.name, record.line_bases
-            );
-            return Err(self.error(message));
-        }
-        self.is_last_line = bases < record.line_bases || width != record.line_width;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<Record>> {
-        if self.width > 0 {
-            self.end_line(0)?;
-        }
-        if self.records.is_empty() {
-            return Err(self.error("no sequences: a FASTA record begins with >"));
-        }
-        Ok(self.records)
-    }
 }

@@ -1,8 +1,14 @@
-//! Slices of a genome: an indexed FASTA file, plain or bgzip, mapped into memory.
+//! Slices of a genome: an indexed FASTA file, plain or bgzip, read where it is asked for.
 
+mod beside;
+mod bgzip;
+mod build;
 mod composition;
+mod gather;
 mod index;
+mod onehot;
 mod region;
+mod source;
 mod text;
 
 use std::collections::HashMap;
@@ -10,9 +16,10 @@ use std::path::Path;
 
 pub use composition::Composition;
 pub use index::Record;
-pub use region::{Region, Slices, onehot};
+pub use onehot::Layout;
+pub use region::{Portion, Portions, Region};
 
-use crate::{Error, Result};
+use crate::{Error, Result, threads};
 use text::Text;
 
 /// An open FASTA file.
@@ -71,18 +78,31 @@ impl Fasta {
     /// file is broken.
     pub fn n_runs(&self, record: usize) -> Result<Vec<(u64, u64)>> {
         let record = self.record(record)?;
-        let mut cursor = self.text.cursor();
-        let mut line = Vec::new();
         let mut runs: Vec<(u64, u64)> = Vec::new();
+        self.each_piece(record, |mut at, column, bytes| {
+            if holds_n(bytes) {
+                record.lines(bytes, column, |line| {
+                    add_runs(&mut runs, line, at);
+                    at += line.len() as u64;
+                });
+            }
+        })?;
+        Ok(runs)
+    }
+
+    /// Reads a record from its start to its end; `visit` is given the place of the first letter
+    /// among those of the record and among those of its line, and bytes for [`Record::lines`].
+    fn each_piece(&self, record: &Record, mut visit: impl FnMut(u64, u64, &[u8])) -> Result<()> {
+        let mut cursor = self.text.cursor();
         let mut at = 0;
         while at < record.length {
-            let take = record.line_bases.min(record.length - at);
-            line.resize(usize::try_from(take).unwrap_or(usize::MAX), 0);
-            cursor.copy(record.byte(at), &mut line)?;
-            add_runs(&mut runs, &line, at);
-            at += take;
+            threads::check()?;
+            let to = record.piece(at, record.length);
+            let (byte, column) = record.place(at);
+            visit(at, column, cursor.window(byte, record.place(to - 1).0 + 1)?);
+            at = to;
         }
-        Ok(runs)
+        Ok(())
     }
 
     fn record(&self, number: usize) -> Result<&Record> {
@@ -92,10 +112,14 @@ impl Fasta {
     }
 }
 
+/// Whether there is an N; most stretches hold none, and this test is vectorised.
+fn holds_n(letters: &[u8]) -> bool {
+    letters.iter().fold(false, |any, &letter| any | (letter & 0xdf == b'N'))
+}
+
 /// Adds the runs of N of one line whose first letter stands at `at`.
 fn add_runs(runs: &mut Vec<(u64, u64)>, line: &[u8], at: u64) {
-    // Most lines hold none; this test is vectorised, the loop below is not.
-    if !line.iter().fold(false, |any, &letter| any | (letter & 0xdf == b'N')) {
+    if !holds_n(line) {
         return;
     }
     for (position, _) in (at..).zip(line).filter(|(_, letter)| **letter & 0xdf == b'N') {

@@ -1,19 +1,22 @@
-//! Letters of many regions at once, and their one-hot code.
+//! Regions of a genome and their letters.
 
-use rayon::prelude::*;
-
-use super::text::Cursor;
 use super::{Fasta, Record};
 use crate::{Error, Result};
 
-/// Regions that one task reads: enough to share a decompressed block.
-const REGIONS_A_TASK: usize = 256;
+/// Letters that a region may have outside its record.
+const MOST_PADDING: u64 = 1 << 31;
+
+/// Mean width from which on regions have little to gain from being read in one order.
+const LONG: usize = 1 << 10;
+
+/// Letters of a portion of long regions: few enough to stay in the cache, and for threads to share.
+const LETTERS_A_PORTION: usize = 1 << 22;
 
 /// A stretch of one record; 0-based, half-open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Place of the record among [`Fasta::records`].
-    pub record: usize,
+    pub record: u32,
     /// First letter; below 0 only where padding is asked for.
     pub start: i64,
     /// One past the last letter.
@@ -22,27 +25,124 @@ pub struct Region {
     pub reverse: bool,
 }
 
-/// The letters of many regions, one after the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slices {
-    letters: String,
-    ends: Vec<usize>,
-}
-
-impl Slices {
-    /// All letters, region after region.
-    pub fn letters(&self) -> &str {
-        &self.letters
+impl Region {
+    /// Number of letters, of a region that [`Fasta::check_regions`] let through.
+    pub(super) fn width(&self) -> usize {
+        (self.end - self.start) as usize
     }
 
-    /// The letters of each region.
+    /// The part that lies inside a record.
+    pub(super) fn inside(&self, record: &Record) -> (u64, u64) {
+        let length = i64::try_from(record.length).unwrap_or(i64::MAX);
+        let from = self.start.clamp(0, length);
+        (from.unsigned_abs(), self.end.clamp(from, length).unsigned_abs())
+    }
+}
+
+/// The letters of a call's regions, some regions at a time; see [`Fasta::portions`].
+#[derive(Debug)]
+pub struct Portions<'a> {
+    fasta: &'a Fasta,
+    /// Regions still to be read.
+    regions: &'a [Region],
+    soft_mask: bool,
+    /// Letters that a portion has at most, unless one region has more.
+    most: usize,
+    letters: Vec<u8>,
+}
+
+impl Portions<'_> {
+    /// Number of letters of the next portion; 0 when all are read.
     ///
     /// ```
-    /// assert_eq!(saers_core::fasta::Slices::default().iter().count(), 0);
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("genome.fa");
+    /// use saers_core::fasta::{Fasta, Region};
+    /// std::fs::write(&path, ">chr1\nAACG\n")?;
+    /// let regions = [Region { record: 0, start: 1, end: 3, reverse: false }];
+    /// assert_eq!(Fasta::open(&path)?.portions(&regions, false, false)?.next_size(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts.zip(&self.ends).map(|(&start, &end)| &self.letters[start..end])
+    pub fn next_size(&self) -> usize {
+        self.next().1
+    }
+
+    /// Number of regions and letters of the next portion.
+    fn next(&self) -> (usize, usize) {
+        let mut size = 0;
+        for (count, region) in self.regions.iter().enumerate() {
+            let more = region.width().saturating_add(size);
+            if count > 0 && more > self.most {
+                return (count, size);
+            }
+            size = more;
+        }
+        (self.regions.len(), size)
+    }
+
+    /// Reads the next portion, on all threads; None when all are read.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the file does not hold the letters that its index promises, as
+    /// when it was cut since.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("genome.fa");
+    /// use saers_core::fasta::{Fasta, Region};
+    /// std::fs::write(&path, ">chr1\nAACG\n")?;
+    /// let region = Region { record: 0, start: 1, end: 3, reverse: false };
+    /// let genome = Fasta::open(&path)?;
+    /// let regions = [region];
+    /// let mut portions = genome.portions(&regions, false, false)?;
+    /// assert!(portions.read()?.is_some());
+    /// assert!(portions.read()?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read(&mut self) -> Result<Option<Portion<'_>>> {
+        let (count, size) = self.next();
+        let (regions, later) = self.regions.split_at(count);
+        self.regions = later;
+        if regions.is_empty() {
+            return Ok(None);
+        }
+        if self.letters.len() < size {
+            self.letters = zeros(size)?;
+        }
+        let letters = &mut self.letters[..size];
+        let starts = self.fasta.gather(regions, self.soft_mask, letters)?;
+        Ok(Some(Portion { letters, regions, starts }))
+    }
+}
+
+/// Some of the regions of a call, one after the other, with their letters.
+#[derive(Debug)]
+pub struct Portion<'a> {
+    pub(super) letters: &'a [u8],
+    pub(super) regions: &'a [Region],
+    /// Where the letters of each region begin.
+    pub(super) starts: Vec<usize>,
+}
+
+impl Portion<'_> {
+    /// The letters of each region, all of them ASCII.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("genome.fa");
+    /// use saers_core::fasta::{Fasta, Region};
+    /// std::fs::write(&path, ">chr1\nAACG\n")?;
+    /// let regions = [Region { record: 0, start: 1, end: 3, reverse: false }];
+    /// let genome = Fasta::open(&path)?;
+    /// let mut portions = genome.portions(&regions, false, false)?;
+    /// while let Some(portion) = portions.read()? {
+    ///     assert_eq!(portion.iter().collect::<Vec<_>>(), [b"AC"]);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let places = self.regions.iter().zip(&self.starts);
+        places.map(|(region, &start)| &self.letters[start..start + region.width()])
     }
 }
 
@@ -53,8 +153,7 @@ impl Fasta {
     /// With `pad`, places outside the record are N.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] names the first region that has its ends swapped, no such
-    /// record, or (without `pad`) places outside the record.
+    /// As [`Fasta::portions`] and [`Portions::read`].
     ///
     /// ```
     /// # let folder = tempfile::tempdir()?;
@@ -62,157 +161,98 @@ impl Fasta {
     /// use saers_core::fasta::{Fasta, Region};
     /// std::fs::write(&path, ">chr1\nAACg\nT\n")?;
     /// let region = Region { record: 0, start: 1, end: 5, reverse: true };
-    /// let slices = Fasta::open(&path)?.slice(&[region], false, false)?;
-    /// assert_eq!(slices.letters(), "ACGT");
+    /// assert_eq!(Fasta::open(&path)?.slice(&[region], false, false)?, ["ACGT"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn slice(&self, regions: &[Region], pad: bool, soft_mask: bool) -> Result<Slices> {
-        let mut ends = Vec::with_capacity(regions.len());
-        let mut total = 0;
+    pub fn slice(&self, regions: &[Region], pad: bool, soft_mask: bool) -> Result<Vec<String>> {
+        let mut slices = Vec::with_capacity(regions.len());
+        let mut portions = self.portions(regions, pad, soft_mask)?;
+        while let Some(portion) = portions.read()? {
+            slices.extend(
+                portion.iter().map(|letters| String::from_utf8_lossy(letters).into_owned()),
+            );
+        }
+        Ok(slices)
+    }
+
+    /// Checks regions, whose letters can then be read some at a time, so that those of long
+    /// regions are never kept all at once. The arguments are those of [`Fasta::slice`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] names the first region that has its ends swapped, no such
+    /// record, or (without `pad`) places outside the record.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("genome.fa");
+    /// use saers_core::fasta::{Fasta, Region};
+    /// std::fs::write(&path, ">chr1\nAACGT\n")?;
+    /// let region = Region { record: 0, start: 3, end: 6, reverse: false };
+    /// let genome = Fasta::open(&path)?;
+    /// assert!(genome.portions(&[region], false, false).is_err());
+    /// assert!(genome.portions(&[region], true, false).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn portions<'a>(
+        &'a self,
+        regions: &'a [Region],
+        pad: bool,
+        soft_mask: bool,
+    ) -> Result<Portions<'a>> {
+        self.check_regions(regions, pad)?;
+        let most = self.portion_size(regions);
+        Ok(Portions { fasta: self, regions, soft_mask, most, letters: Vec::new() })
+    }
+
+    /// Letters of a portion: all of them where blocks are to be decompressed or neighbours
+    /// read together, once each.
+    fn portion_size(&self, regions: &[Region]) -> usize {
+        let total = regions.iter().map(Region::width).fold(0, usize::saturating_add);
+        if self.text.is_compressed() || total / regions.len().max(1) < LONG {
+            return usize::MAX;
+        }
+        LETTERS_A_PORTION
+    }
+
+    /// Refuses the first region whose letters cannot be given.
+    fn check_regions(&self, regions: &[Region], pad: bool) -> Result<()> {
         for (number, region) in regions.iter().enumerate() {
-            total += self.width(number, region, pad)?;
-            ends.push(total);
+            let record = self.record(region.record as usize)?;
+            check(record, region, pad).map_err(|why| {
+                let Region { start, end, .. } = region;
+                Error::invalid(format!("regions[{number}]: {}:{start}-{end} {why}", record.name))
+            })?;
         }
-        let mut letters = vec![0; total];
-        let mut tasks = self.tasks(regions, &ends, &mut letters);
-        tasks.par_chunks_mut(REGIONS_A_TASK).try_for_each(|tasks| {
-            let mut cursor = self.text.cursor();
-            tasks.iter_mut().try_for_each(|(region, out)| {
-                self.read(&mut cursor, region, out)?;
-                finish(out, region.reverse, soft_mask);
-                Ok(())
-            })
-        })?;
-        let letters = String::from_utf8(letters)
-            .map_err(|_| Error::format(self.path(), "a sequence", "holds bytes above 127"))?;
-        Ok(Slices { letters, ends })
-    }
-
-    /// Pairs each region with its part of the output; in file order where blocks must be
-    /// decompressed, so that each is decompressed once.
-    fn tasks<'r, 'o>(
-        &self,
-        regions: &'r [Region],
-        ends: &[usize],
-        mut letters: &'o mut [u8],
-    ) -> Vec<(&'r Region, &'o mut [u8])> {
-        let mut tasks = Vec::with_capacity(regions.len());
-        let mut start = 0;
-        for (region, &end) in regions.iter().zip(ends) {
-            let (out, rest) = letters.split_at_mut(end - start);
-            tasks.push((region, out));
-            letters = rest;
-            start = end;
-        }
-        if self.text.is_compressed() {
-            tasks.sort_by_key(|(region, _)| (region.record, region.start));
-        }
-        tasks
-    }
-
-    /// Number of letters of a region that can be read.
-    fn width(&self, number: usize, region: &Region, pad: bool) -> Result<usize> {
-        let record = self.record(region.record)?;
-        let Region { start, end, .. } = *region;
-        let refuse = |why: String| {
-            Err(Error::invalid(format!("regions[{number}]: {}:{start}-{end} {why}", record.name)))
-        };
-        if start > end {
-            return refuse("has its start after its end".into());
-        }
-        if !pad && start < 0 {
-            return refuse("starts before 0 (pad=True gives N there)".into());
-        }
-        if !pad && u64::try_from(end).is_ok_and(|end| end > record.length) {
-            return refuse(format!(
-                "reaches past the end of {}, {} bp (pad=True gives N there)",
-                record.name, record.length
-            ));
-        }
-        let width = end.checked_sub(start).and_then(|width| usize::try_from(width).ok());
-        width.map_or_else(|| refuse("is too long".into()), Ok)
-    }
-
-    /// Fills `out` with the letters of a region as they stand in the file.
-    fn read(&self, cursor: &mut Cursor<'_>, region: &Region, out: &mut [u8]) -> Result<()> {
-        let record = self.record(region.record)?;
-        let length = i64::try_from(record.length).unwrap_or(i64::MAX);
-        let from = region.start.clamp(0, length);
-        let to = region.end.clamp(from, length);
-        let left = usize::try_from(from - region.start).unwrap_or(out.len()).min(out.len());
-        let inner = usize::try_from(to - from).unwrap_or(0);
-        out.fill(b'N');
-        copy_letters(cursor, record, from.unsigned_abs(), &mut out[left..left + inner])?;
-        match out.iter().position(|letter| !letter.is_ascii_graphic()) {
-            None => Ok(()),
-            Some(at) => Err(Error::format(
-                self.path(),
-                format!("record {}, position {}", record.name, region.start + at as i64),
-                "no letter here: the index is stale, delete it",
-            )),
-        }
+        Ok(())
     }
 }
 
-/// Copies letters line by line.
-fn copy_letters(
-    cursor: &mut Cursor<'_>,
-    record: &Record,
-    mut position: u64,
-    mut out: &mut [u8],
-) -> Result<()> {
-    while !out.is_empty() {
-        let left = record.line_bases - position % record.line_bases;
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
-        let (now, later) = out.split_at_mut(take);
-        cursor.copy(record.byte(position), now)?;
-        out = later;
-        position += take as u64;
+fn check(record: &Record, region: &Region, pad: bool) -> std::result::Result<(), String> {
+    let Region { start, end, .. } = *region;
+    let past = u64::try_from(end).map_or(0, |end| end.saturating_sub(record.length));
+    let outside = start.min(0).unsigned_abs().saturating_add(past);
+    let Record { name, length, .. } = record;
+    if start > end {
+        return Err("has its start after its end".into());
+    }
+    if !pad && start < 0 {
+        return Err("starts before 0 (pad=True gives N there)".into());
+    }
+    if !pad && past > 0 {
+        return Err(format!(
+            "reaches past the end of {name}, {length} bp (pad=True gives N there)"
+        ));
+    }
+    if outside > MOST_PADDING {
+        return Err(format!("lies too far outside of {name}, {length} bp"));
     }
     Ok(())
 }
 
-/// Brings letters to the strand and case asked for.
-fn finish(letters: &mut [u8], reverse: bool, soft_mask: bool) {
-    if !soft_mask {
-        letters.make_ascii_uppercase();
-    }
-    if reverse {
-        letters.reverse();
-        letters.iter_mut().for_each(|letter| *letter = COMPLEMENT[usize::from(*letter)]);
-    }
-}
-
-/// Complement of each letter, ambiguity codes and case kept; anything else is its own.
-const COMPLEMENT: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut letter = 0;
-    while letter < 256 {
-        table[letter] = letter as u8;
-        letter += 1;
-    }
-    let (from, to) = (b"ACGTURYKMBVDH", b"TGCAAYRMKVBHD");
-    let mut pair = 0;
-    while pair < from.len() {
-        table[from[pair] as usize] = to[pair];
-        table[from[pair].to_ascii_lowercase() as usize] = to[pair].to_ascii_lowercase();
-        pair += 1;
-    }
-    table
-};
-
-/// One-hot code of letters in the order A, C, G, T; any other letter is four zeros.
-///
-/// ```
-/// let code = saers_core::fasta::onehot::<u8>("aN");
-/// assert_eq!(code, [[1, 0, 0, 0], [0, 0, 0, 0]]);
-/// ```
-pub fn onehot<T: From<u8> + Copy + Send + Sync>(letters: &str) -> Vec<[T; 4]> {
-    let (zero, one) = (T::from(0), T::from(1));
-    let mut table = [[zero; 4]; 256];
-    for (column, letter) in b"ACGT".iter().enumerate() {
-        table[usize::from(*letter)][column] = one;
-        table[usize::from(letter.to_ascii_lowercase())][column] = one;
-    }
-    letters.as_bytes().par_iter().with_min_len(1 << 14).map(|&l| table[usize::from(l)]).collect()
+/// Makes room for letters, or says that there is none.
+fn zeros(size: usize) -> Result<Vec<u8>> {
+    Vec::<u8>::new()
+        .try_reserve_exact(size)
+        .map_err(|_| Error::invalid(format!("regions: no memory for {size} letters at once")))?;
+    Ok(vec![0; size])
 }

@@ -7,6 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod damage;
+
 /// A folder that holds `genome.fa` with these bytes.
 fn file(bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -37,12 +39,12 @@ fn message<T: std::fmt::Debug>(result: Result<T>) -> String {
     result.unwrap_err().to_string()
 }
 
-fn region(record: usize, start: i64, end: i64) -> Region {
+fn region(record: u32, start: i64, end: i64) -> Region {
     Region { record, start, end, reverse: false }
 }
 
 fn letters(genome: &Fasta, region: Region) -> String {
-    genome.slice(&[region], false, true).unwrap().letters().to_string()
+    genome.slice(&[region], false, true).unwrap().concat()
 }
 
 #[test]
@@ -161,10 +163,11 @@ fn regions_outside_are_refused_or_padded() {
     let outside = [region(0, 0, 4), region(0, -2, 6)];
     assert!(message(genome.slice(&outside, false, false)).contains("regions[1]: a:-2-6"));
     let padded = genome.slice(&outside, true, false).unwrap();
-    assert_eq!(padded.iter().collect::<Vec<_>>(), ["ACGT", "NNACGTNN"]);
+    assert_eq!(padded, ["ACGT", "NNACGTNN"]);
     let beyond = [region(0, -9, -5), region(0, 7, 9)];
-    assert_eq!(genome.slice(&beyond, true, false).unwrap().letters(), "NNNNNN");
-    for wrong in [region(0, 3, 2), region(1, 0, 1), region(0, i64::MIN, i64::MAX)] {
+    assert_eq!(genome.slice(&beyond, true, false).unwrap(), ["NNNN", "NN"]);
+    let far = region(0, -(1 << 40), 1 << 40);
+    for wrong in [region(0, 3, 2), region(1, 0, 1), region(0, i64::MIN, i64::MAX), far] {
         assert!(genome.slice(&[wrong], true, false).is_err());
     }
 }
@@ -175,6 +178,102 @@ fn the_other_strand_is_reverse_complemented() {
     let genome = Fasta::open(&path).unwrap();
     let other = Region { record: 0, start: 0, end: 7, reverse: true };
     assert_eq!(letters(&genome, other), "xnRYGTT");
+}
+
+#[test]
+fn a_file_that_is_cut_while_open_is_an_error() {
+    let text = format!(">a\n{}", "ACGTACGTAC\n".repeat(20_000));
+    for (bytes, kind) in
+        [(text.clone().into_bytes(), "plain"), (bgzip(text.as_bytes(), 999), "bgzip")]
+    {
+        let (_folder, path) = file(&bytes);
+        let genome = Fasta::open(&path).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1000).unwrap();
+        let end = genome.records()[0].length as i64;
+        let regions = [region(0, 0, 10), region(0, end - 10, end)];
+        let error = message(genome.slice(&regions, false, false));
+        assert!(error.contains("genome.fa: byte "), "{kind}: {error}");
+        assert!(error.contains("the file ends here, but had"), "{kind}: {error}");
+        let mut code = [0_u8; 80];
+        let layout = Layout::ChannelsLast;
+        assert!(genome.onehot(&regions, false, 1, layout, &mut code).is_err(), "{kind}");
+        assert!(genome.n_runs(0).is_err(), "{kind}");
+    }
+}
+
+#[test]
+fn regions_in_any_order_and_number_come_in_the_order_asked_for() {
+    let letters: String = (0..700_000).map(|i| ['A', 'C', 'G', 't'][i * i % 7 % 4]).collect();
+    let bytes = fasta_bytes(&[letters.clone(), letters[5..].to_string()], 61, false);
+    for bytes in [bgzip(&bytes, 5000), bytes] {
+        let (_folder, path) = file(&bytes);
+        let genome = Fasta::open(&path).unwrap();
+        for width in [0, 1, 34, 3000, 600_000] {
+            let count = (9_000_000 / (width + 1)).clamp(3, 6000);
+            let places = (0..count).map(|i| i * 7919 % (letters.len() - width - 5));
+            let places: Vec<_> = places.map(|start| (start % 2, start)).collect();
+            let own = |&(record, start): &(usize, usize)| {
+                region(record as u32, start as i64, (start + width) as i64)
+            };
+            let regions: Vec<_> = places.iter().map(own).collect();
+            let sequences = genome.slice(&regions, false, true).unwrap();
+            for (&(record, start), sequence) in places.iter().zip(&sequences) {
+                let start = start + 5 * record;
+                assert_eq!(sequence, &letters[start..start + width]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_hot_code_has_both_layouts() {
+    let (_folder, path) = file(b">a\nacGNT\n");
+    let genome = Fasta::open(&path).unwrap();
+    let regions = [region(0, 0, 3), region(0, 2, 5)];
+    let mut last = [7_u16; 24];
+    genome.onehot(&regions, false, 9, Layout::ChannelsLast, &mut last).unwrap();
+    assert_eq!(last[..12], [9, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9, 0]);
+    let mut first = [7_u16; 24];
+    genome.onehot(&regions, false, 9, Layout::ChannelsFirst, &mut first).unwrap();
+    assert_eq!(first[12..], [0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 9]);
+    let refused = |regions: &[Region], out: &mut [u16]| {
+        message(genome.onehot(regions, false, 9, Layout::ChannelsLast, out))
+    };
+    assert!(refused(&regions, &mut [0; 23]).contains("out must have 2 × 3 × 4 numbers, got 23"));
+    assert!(refused(&[region(0, 0, 3), region(0, 0, 2)], &mut []).contains("regions[1] has 2"));
+}
+
+#[test]
+fn an_index_saved_by_many_at_once_is_whole() {
+    let (folder, path) = file(&bgzip(b">a\nACGTACGTAC\n", 4));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope
+                .spawn(|| assert_eq!(letters(&Fasta::open(&path).unwrap(), region(0, 2, 4)), "GT"));
+        }
+    });
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["genome.fa", "genome.fa.fai", "genome.fa.gzi"]);
+}
+
+#[test]
+fn an_index_that_leaves_letters_out_is_refused() {
+    let (_folder, path) = file(b">a\nACGT\nAC\n\n\n>b\nAC\nGT\n\n");
+    std::fs::write(path.with_extension("fa.fai"), "a\t6\t3\t4\t5\nb\t4\t16\t2\t3\n").unwrap();
+    assert!(Fasta::open(&path).is_ok());
+    for (lines, message) in [
+        ("a\t5\t3\t4\t5\nb\t4\t16\t2\t3\n", "line 1: a does not end at byte 9"),
+        ("a\t6\t3\t4\t5\nb\t2\t16\t2\t3\n", "line 2: b does not end at byte 18"),
+        ("a\t6\t3\t3\t5\nb\t4\t16\t2\t3\n", "line 1: the lines of a"),
+        ("a\t6\t3\t4\t5\n", "line 1: a record at byte 13"),
+        ("b\t4\t16\t2\t3\n", "line 1: a record at byte 0"),
+    ] {
+        std::fs::write(path.with_extension("fa.fai"), lines).unwrap();
+        let error = self::message(Fasta::open(&path));
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 /// Records of letters, their line width, and whether lines end in CRLF.
@@ -205,16 +304,16 @@ proptest! {
         for _ in 0..2 {
             let genome = Fasta::open(&path).unwrap();
             let mut regions = Vec::new();
-            let mut expected = String::new();
+            let mut expected = Vec::new();
             for (number, record) in records.iter().enumerate() {
                 for start in 0..=record.len() {
                     let end = (start + 7).min(record.len());
-                    regions.push(region(number, start as i64, end as i64));
-                    expected += &record[start..end];
+                    regions.push(region(number as u32, start as i64, end as i64));
+                    expected.push(&record[start..end]);
                 }
             }
             let slices = genome.slice(&regions, false, true).unwrap();
-            prop_assert_eq!(slices.letters(), expected);
+            prop_assert_eq!(slices, expected);
         }
     }
 
