@@ -34,7 +34,11 @@ def main() -> None:
     for name in names:
         module = importlib.import_module(f"benches.{name}")
         print(f"{name} …", file=sys.stderr, flush=True)
-        parts.append(f"## {module.__doc__.splitlines()[0]}\n\n{table(list(module.run()))}\n")
+        rows = []
+        for row in module.run():
+            rows.append(row)
+            print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+        parts.append(f"## {module.__doc__.splitlines()[0]}\n\n{table(rows)}\n")
         print(parts[-1], flush=True)
     if wanted.out:
         wanted.out.write_text("\n".join(parts) + "".join(notes()))

@@ -37,7 +37,7 @@ class Row(NamedTuple):
         return pick(self.theirs) / pick(self.ours)
 
 
-def alternate(jobs: Sequence[Job], *, repeats: int = 5) -> list[Timing]:
+def alternate(jobs: Sequence[Job], *, repeats: int = 3) -> list[Timing]:
     """Time several jobs in turns, so that a slow minute of the machine meets all of them.
 
     Each job runs once before, which warms the page cache.

@@ -8,6 +8,8 @@ use crate::source::ROWS;
 const RUN: usize = ROWS;
 /// Rows that are added at a time.
 const TOGETHER: usize = 4;
+/// Channels whose sums fill the registers of a core.
+const LANES: usize = 16;
 /// Squares over deviations beyond which their difference has lost too many digits.
 const CANCELLED: f64 = 1e3;
 
@@ -238,26 +240,50 @@ fn add_up_here(sums: &mut Sums, run: &[f32]) {
 
 #[inline(always)]
 fn add_rows<const N: usize>(sums: &mut Sums, rows: &[f32], channels: usize) {
-    let rows: [&[f32]; N] = std::array::from_fn(|row| &rows[row * channels..][..channels]);
-    let (max, min) = (&mut sums.max[..channels], &mut sums.min[..channels]);
-    let (sum, squares) = (&mut sums.sum[..channels], &mut sums.squares[..channels]);
-    let nonzero = &mut sums.nonzero[..channels];
-    for j in 0..channels {
-        // Sums of their own, so that the compiler keeps them in registers.
-        let (mut most, mut least, mut count) = (max[j], min[j], nonzero[j]);
-        let (mut first, mut second) = (sum[j], squares[j]);
-        for row in rows {
-            let value = row[j];
-            most = if value > most { value } else { most };
-            least = if value < least { value } else { least };
-            count += u32::from(value != 0.0);
-            let wide = f64::from(value);
-            first += wide;
-            second += wide * wide;
-        }
-        (max[j], min[j], nonzero[j]) = (most, least, count);
-        (sum[j], squares[j]) = (first, second);
+    let whole = channels - channels % LANES;
+    for first in (0..whole).step_by(LANES) {
+        add_lanes::<N, LANES>(sums, rows, first, channels);
     }
+    for first in whole..channels {
+        add_lanes::<N, 1>(sums, rows, first, channels);
+    }
+}
+
+/// Adds some channels of some rows in arrays of their own, which become registers.
+#[inline(always)]
+fn add_lanes<const N: usize, const L: usize>(
+    sums: &mut Sums,
+    rows: &[f32],
+    first: usize,
+    channels: usize,
+) {
+    let lanes = first..first + L;
+    let (mut max, mut min, mut nonzero) = ([0.0; L], [0.0; L], [0; L]);
+    let (mut sum, mut squares) = ([0.0; L], [0.0; L]);
+    max.copy_from_slice(&sums.max[lanes.clone()]);
+    min.copy_from_slice(&sums.min[lanes.clone()]);
+    nonzero.copy_from_slice(&sums.nonzero[lanes.clone()]);
+    sum.copy_from_slice(&sums.sum[lanes.clone()]);
+    squares.copy_from_slice(&sums.squares[lanes.clone()]);
+    for row in rows.chunks_exact(channels).take(N) {
+        let values = &row[lanes.clone()];
+        for lane in 0..L {
+            let value = values[lane];
+            max[lane] = if value > max[lane] { value } else { max[lane] };
+            min[lane] = if value < min[lane] { value } else { min[lane] };
+            nonzero[lane] += u32::from(value != 0.0);
+        }
+        for lane in 0..L {
+            let wide = f64::from(values[lane]);
+            sum[lane] += wide;
+            squares[lane] += wide * wide;
+        }
+    }
+    sums.max[lanes.clone()].copy_from_slice(&max);
+    sums.min[lanes.clone()].copy_from_slice(&min);
+    sums.nonzero[lanes.clone()].copy_from_slice(&nonzero);
+    sums.sum[lanes.clone()].copy_from_slice(&sum);
+    sums.squares[lanes].copy_from_slice(&squares);
 }
 
 #[cfg(test)]
