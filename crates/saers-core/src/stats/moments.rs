@@ -6,8 +6,8 @@ use crate::source::ROWS;
 
 /// Rows whose sums are taken together; the rounding of a sum of squares grows with them.
 const RUN: usize = ROWS;
-/// Rows that are added at a time.
-const TOGETHER: usize = 4;
+/// Rows that are added at a time: as many as the L1 cache holds and as a core fetches ahead.
+const TOGETHER: usize = 16;
 /// Channels whose sums fill the registers of a core.
 const LANES: usize = 16;
 /// Squares over deviations beyond which their difference has lost too many digits.
@@ -155,6 +155,14 @@ impl Sums {
         }
     }
 
+    fn reset(&mut self) {
+        self.max.fill(f32::NEG_INFINITY);
+        self.min.fill(f32::INFINITY);
+        self.sum.fill(0.0);
+        self.squares.fill(0.0);
+        self.nonzero.fill(0);
+    }
+
     /// Computes deviations around the known mean where squares have cancelled.
     fn centre_again(&mut self, run: &[f32]) {
         let channels = self.sum.len();
@@ -211,52 +219,35 @@ fn take_in(all: &mut Moments, rows: usize) {
     }
 }
 
-/// Sums up rows, [`TOGETHER`] at a time, so that the sums of a channel are loaded and stored once
-/// for all of them. Rows are met in the order in which they lie, wherever that is.
+/// Sums up rows, [`TOGETHER`] at a time: the sums of a channel stay in registers for all of them.
 ///
-/// The square of an f32 is exact in f64, and every channel is summed row by row, so all machines
-/// get the same bits.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+/// The square of an f32 is exact in f64, so a fused addition rounds as a separate one does, and
+/// every channel is summed row by row: all machines get the same bits.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn add_up(sums: &mut Sums, run: &[f32]) {
-    add_up_here(sums, run);
+    const FUSED: bool = multiversion::target::target_cfg_f!(target_feature = "fma");
+    add_up_here::<FUSED>(sums, run);
 }
 
 #[inline(always)]
-fn add_up_here(sums: &mut Sums, run: &[f32]) {
+fn add_up_here<const FUSED: bool>(sums: &mut Sums, run: &[f32]) {
     let channels = sums.sum.len();
-    sums.max.fill(f32::NEG_INFINITY);
-    sums.min.fill(f32::INFINITY);
-    sums.sum.fill(0.0);
-    sums.squares.fill(0.0);
-    sums.nonzero.fill(0);
-    let (together, rest) = run.split_at(run.len() - run.len() % (TOGETHER * channels));
-    for rows in together.chunks_exact(TOGETHER * channels) {
-        add_rows::<TOGETHER>(sums, rows, channels);
-    }
-    for row in rest.chunks_exact(channels) {
-        add_rows::<1>(sums, row, channels);
-    }
-}
-
-#[inline(always)]
-fn add_rows<const N: usize>(sums: &mut Sums, rows: &[f32], channels: usize) {
     let whole = channels - channels % LANES;
-    for first in (0..whole).step_by(LANES) {
-        add_lanes::<N, LANES>(sums, rows, first, channels);
-    }
-    for first in whole..channels {
-        add_lanes::<N, 1>(sums, rows, first, channels);
+    sums.reset();
+    for rows in run.chunks(TOGETHER * channels) {
+        for first in (0..whole).step_by(LANES) {
+            add_lanes::<FUSED, LANES>(sums, rows, first);
+        }
+        for first in whole..channels {
+            add_lanes::<FUSED, 1>(sums, rows, first);
+        }
     }
 }
 
-/// Adds some channels of some rows in arrays of their own, which become registers.
+/// Adds some channels in arrays of their own, which become registers.
 #[inline(always)]
-fn add_lanes<const N: usize, const L: usize>(
-    sums: &mut Sums,
-    rows: &[f32],
-    first: usize,
-    channels: usize,
-) {
+fn add_lanes<const FUSED: bool, const L: usize>(sums: &mut Sums, rows: &[f32], first: usize) {
+    let channels = sums.sum.len();
     let lanes = first..first + L;
     let (mut max, mut min, mut nonzero) = ([0.0; L], [0.0; L], [0; L]);
     let (mut sum, mut squares) = ([0.0; L], [0.0; L]);
@@ -265,7 +256,7 @@ fn add_lanes<const N: usize, const L: usize>(
     nonzero.copy_from_slice(&sums.nonzero[lanes.clone()]);
     sum.copy_from_slice(&sums.sum[lanes.clone()]);
     squares.copy_from_slice(&sums.squares[lanes.clone()]);
-    for row in rows.chunks_exact(channels).take(N) {
+    for row in rows.chunks_exact(channels) {
         let values = &row[lanes.clone()];
         for lane in 0..L {
             let value = values[lane];
@@ -276,7 +267,8 @@ fn add_lanes<const N: usize, const L: usize>(
         for lane in 0..L {
             let wide = f64::from(values[lane]);
             sum[lane] += wide;
-            squares[lane] += wide * wide;
+            squares[lane] =
+                if FUSED { wide.mul_add(wide, squares[lane]) } else { wide * wide + squares[lane] };
         }
     }
     sums.max[lanes.clone()].copy_from_slice(&max);
@@ -301,7 +293,7 @@ mod tests {
             let run = &values[..values.len() - values.len() % channels];
             let (mut wide, mut plain) = (Sums::new(channels), Sums::new(channels));
             add_up(&mut wide, run);
-            add_up_here(&mut plain, run);
+            add_up_here::<false>(&mut plain, run);
             prop_assert_eq!(format!("{wide:?}"), format!("{plain:?}"));
         }
     }
