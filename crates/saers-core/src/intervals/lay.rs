@@ -1,5 +1,6 @@
 //! Putting the intervals of a table on the line, in order.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -89,20 +90,46 @@ impl Line {
     /// Splits the rows of a table: by chromosome, in the order of the line, where it is grouped
     /// by chromosome as most files are.
     fn spans(&self, table: &Intervals<'_>) -> Vec<Range<usize>> {
+        match self.groups(table) {
+            Some(groups) => groups.into_iter().flat_map(|(_, spans)| spans).collect(),
+            None => split(0..table.len()),
+        }
+    }
+
+    /// The rows of each chromosome, in the order of the line, where a table is grouped by
+    /// chromosome.
+    pub(super) fn groups(&self, table: &Intervals<'_>) -> Option<Vec<(u32, Vec<Range<usize>>)>> {
         let chrom = table.columns().chrom;
-        let mut runs = Vec::new();
-        let mut first = 0;
+        let mut groups: BTreeMap<u32, Vec<Range<usize>>> = BTreeMap::new();
+        let (mut first, mut runs) = (0, 0);
         while let Some(own) = chrom.get(first) {
             let length = chrom[first..].iter().position(|chrom| chrom != own);
             let end = length.map_or(chrom.len(), |length| first + length);
-            runs.push((*own, first..end));
-            first = end;
-            if runs.len() > 2 * table.n_chroms() {
-                return split(0..chrom.len());
+            groups.entry(*own).or_default().extend(split(first..end));
+            (first, runs) = (end, runs + 1);
+            if runs > 2 * table.n_chroms() {
+                return None;
             }
         }
-        runs.sort_by_key(|(chrom, _)| *chrom);
-        runs.into_iter().flat_map(|(_, run)| split(run)).collect()
+        Some(groups.into_iter().collect())
+    }
+
+    /// Lays the union of the rows of one chromosome into `joiner`.
+    pub(super) fn union_of<'j, P: Place>(
+        &self,
+        table: &Intervals<'_>,
+        spans: &[Range<usize>],
+        joiner: &'j mut Joiner<P>,
+    ) -> Result<&'j [Segment<P>]> {
+        joiner.clear();
+        if !self.lay(table, spans, |segments| joiner.add(segments))? {
+            let mut laid = Vec::with_capacity(n_rows(spans));
+            self.lay_checked(table, spans, |segments| laid.extend_from_slice(segments))?;
+            laid.sort_unstable();
+            joiner.clear();
+            joiner.add(&laid);
+        }
+        Ok(joiner.joined())
     }
 
     /// Checks and lays spans one after the other until `take` declines; tells whether it took

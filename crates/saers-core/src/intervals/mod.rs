@@ -118,7 +118,7 @@ impl<'a> Intervals<'a> {
         self.len() == 0
     }
 
-    /// Requires that some rows are intervals.
+    /// Requires that some rows are intervals; names the first of the table that is not.
     fn check(&self, rows: &Range<usize>) -> Result<()> {
         let Columns { tag, chrom, start, end } = self.columns;
         // Whatever is wrong sets the sign of a number, without a branch or a comparison: any
@@ -137,7 +137,8 @@ impl<'a> Intervals<'a> {
         if places && sign(chroms) && tags {
             return Ok(());
         }
-        rows.clone().try_for_each(|row| match self.problem(row) {
+        // The first of the table, whichever thread was the first to meet one.
+        (0..self.len()).try_for_each(|row| match self.problem(row) {
             Some(problem) => Err(Error::invalid(format!("{}[{row}]: {problem}", self.name))),
             None => Ok(()),
         })

@@ -1,7 +1,10 @@
 //! What intervals share with the classes of an annotation.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::sweep::Joiner;
 use super::{Intervals, Line, Place, Segment, cut, sweep, sweep_apart};
 use crate::Result;
 
@@ -49,27 +52,62 @@ fn count_on<P: Place>(
     annotation: &Intervals<'_>,
 ) -> Result<Overlaps> {
     let queries = line.sorted::<P>(intervals)?;
-    let classes = line.union::<P>(annotation)?;
     let shape = [intervals.n_tags(), annotation.n_tags()];
-    cut(&queries, rayon::current_num_threads())
-        .into_par_iter()
-        .map(|part| tally(part, &classes, shape))
-        .try_reduce(|| Overlaps::new(shape), |one, other| Ok(one.add(&other)))
+    let n = rayon::current_num_threads();
+    let add = |one: Overlaps, other: Overlaps| Ok(one.add(&other));
+    if let Some(groups) = line.groups(annotation) {
+        // A chromosome's union stays in the processor's cache until it has been swept.
+        let work = |groups: Vec<Group>| count_groups(line, &queries, annotation, groups, shape);
+        return share(groups, n).into_par_iter().map(work).try_reduce(|| Overlaps::new(shape), add);
+    }
+    let classes = line.union::<P>(annotation)?;
+    let parts = cut(&queries, n).into_par_iter();
+    parts
+        .map(|part| {
+            let mut found = Overlaps::new(shape);
+            found.tally(part, &classes, shape[1])?;
+            Ok(found)
+        })
+        .try_reduce(|| Overlaps::new(shape), add)
 }
 
-/// Counts and bases of sorted queries.
-fn tally<P: Place>(
+/// A chromosome and its rows.
+type Group = (u32, Vec<Range<usize>>);
+
+/// Divides chromosomes among threads, each time to the one with the fewest rows.
+fn share(mut groups: Vec<Group>, n: usize) -> Vec<Vec<Group>> {
+    let rows = |group: &Group| -> usize { group.1.iter().map(Range::len).sum() };
+    groups.sort_by_key(|group| std::cmp::Reverse(rows(group)));
+    let mut shares: Vec<(usize, Vec<Group>)> = vec![(0, Vec::new()); n];
+    for group in groups {
+        if let Some(least) = shares.iter_mut().min_by_key(|share| share.0) {
+            least.0 += rows(&group);
+            least.1.push(group);
+        }
+    }
+    shares.into_iter().map(|share| share.1).collect()
+}
+
+/// Counts chromosome by chromosome.
+fn count_groups<P: Place>(
+    line: &Line,
     queries: &[Segment<P>],
-    classes: &[Segment<P>],
-    [n_features, n_classes]: [usize; 2],
+    annotation: &Intervals<'_>,
+    groups: Vec<Group>,
+    shape: [usize; 2],
 ) -> Result<Overlaps> {
-    let mut found = Overlaps::new([n_features, n_classes]);
-    let mut touched = Touched::new(n_classes);
-    walk(queries, classes, n_classes, |number, query, class| {
-        let row = query.tag as usize * n_classes + class.tag as usize;
-        found.bases[row] += query.overlap(class) as i64;
-        found.n_intervals[row] += u32::from(touched.is_first(number, class.tag));
-    })?;
+    let mut found = Overlaps::new(shape);
+    let mut joiner = Joiner::new(shape[1], 0);
+    let parts = line.by_chromosome(queries);
+    for (chrom, rows) in groups {
+        match parts.get(chrom as usize) {
+            Some(part) if !part.is_empty() => {
+                let classes = line.union_of(annotation, &rows, &mut joiner)?;
+                found.tally(part, classes, shape[1])?;
+            }
+            _ => rows.iter().try_for_each(|rows| annotation.check(rows))?,
+        }
+    }
     Ok(found)
 }
 
@@ -105,6 +143,21 @@ impl Overlaps {
     fn new([n_features, n_classes]: [usize; 2]) -> Self {
         let rows = n_features * n_classes;
         Self { n_intervals: vec![0; rows], bases: vec![0; rows] }
+    }
+
+    /// Takes in sorted queries and the union of each class.
+    fn tally<P: Place>(
+        &mut self,
+        queries: &[Segment<P>],
+        classes: &[Segment<P>],
+        n_classes: usize,
+    ) -> Result<()> {
+        let mut touched = Touched::new(n_classes);
+        walk(queries, classes, n_classes, |number, query, class| {
+            let row = query.tag as usize * n_classes + class.tag as usize;
+            self.bases[row] += query.overlap(class) as i64;
+            self.n_intervals[row] += u32::from(touched.is_first(number, class.tag));
+        })
     }
 
     /// Joins two parts; whole numbers, so the order of joining does not matter.

@@ -34,7 +34,10 @@ impl<P: Place> Joiner<P> {
             return false;
         }
         self.start = segments.last().map_or(self.start, |last| last.start);
-        self.joined.resize(self.n_joined + segments.len(), Segment::default());
+        let room = self.n_joined + segments.len();
+        if self.joined.len() < room {
+            self.joined.resize(room, Segment::default());
+        }
         match &mut self.latest[..] {
             // A tag that stands alone is kept in registers.
             [only] => {
@@ -49,6 +52,17 @@ impl<P: Place> Joiner<P> {
             }),
         }
         true
+    }
+
+    /// Forgets what was joined, and keeps the room it took.
+    pub(crate) fn clear(&mut self) {
+        self.n_joined = 0;
+        self.start = P::default();
+        self.latest.fill((0, P::default()));
+    }
+
+    pub(crate) fn joined(&self) -> &[Segment<P>] {
+        &self.joined[..self.n_joined]
     }
 
     pub(crate) fn finish(mut self) -> Vec<Segment<P>> {
