@@ -11,7 +11,7 @@ ORDER = """
     _core progress checks schema digests memory layer
     store recipe codes code_tracks code_files hdf5 tiles
     motif regions genome bigwig columns intervals
-    models.base models.receptive models.module models.toy models.registry models
+    models.base models.receptive models.module models.toy models.borzoi models.registry models
     windows activations capture stats topk
     sae.config sae
     seqlets motifs.engines motifs.databases motifs matches annotations relations embedding

@@ -143,7 +143,7 @@ def test_an_unknown_adapter_lists_the_known(source):
 def test_a_registered_adapter_opens_its_own_sources(monkeypatch):
     monkeypatch.setattr("saers.models.registry._ADAPTERS", {})
 
-    def constant(source, *, options, weights, device):
+    def constant(source, *, layer, options, weights, device):
         return ModuleModel(nn.Conv1d(4, len(source), 1))
 
     register_adapter("constant", constant)

@@ -22,6 +22,7 @@ from saers.cli import (
     encode,
     fasta,
     init,
+    layers,
     match,
     motifs,
     relate,
@@ -30,6 +31,7 @@ from saers.cli import (
     stats,
     topk,
     train,
+    truncate,
     view,
 )
 
@@ -65,6 +67,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "embed": embed.embed,
         "atlas": atlas.atlas,
     },
+    "Models": {"layers": layers.layers, "truncate": truncate.truncate},
     "On plain files": {"topk": topk.topk, "fasta": fasta.fasta, "bigwig": bigwig.bigwig},
 }
 

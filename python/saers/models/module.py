@@ -6,9 +6,11 @@ max-pool, is a layer per call: ``pool#1``, ``pool#2``, ...
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from saers.checks import did_you_mean
 from saers.layer import LayerInfo
@@ -157,6 +159,26 @@ class ModuleModel:
         if self._outputs is None:
             self._outputs = self._trace()
         return self._outputs
+
+    def flops(self) -> dict[str, int]:
+        """Count the floating-point operations up to each layer, and up to the "outputs".
+
+        Counted by PyTorch in one forward pass of one input.
+        """
+        counts: dict[str, int] = {}
+
+        def count(name: str, call: int) -> _hooked:
+            def note(_: Any) -> None:  # noqa: ANN401
+                counts[name] = counter.get_total_flops()
+
+            return _hooked(self._modules[name.partition("#")[0]], call, note)
+
+        with FlopCounterMode(display=False) as counter, ExitStack() as hooks:
+            for layer in self.layers:
+                hooks.enter_context(count(layer, self._find(layer)[1]))
+            self(torch.zeros(1, self.input_length or _PROBE_LENGTHS[0], 4))
+            counts["outputs"] = counter.get_total_flops()
+        return counts
 
     def _window(self, layer: str, length: int) -> Window:
         """Find the window by arithmetic, else by perturbation."""

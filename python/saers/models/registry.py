@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -20,9 +21,18 @@ class Adapter(Protocol):
     """Opens the model at ``source``."""
 
     def __call__(
-        self, source: str, *, options: Mapping[str, Any], weights: str | None, device: str | None
+        self,
+        source: str,
+        *,
+        layer: str | None,
+        options: Mapping[str, Any],
+        weights: str | None,
+        device: str | None,
     ) -> SequenceModel:
-        """Open it; ``options`` are the adapter's own."""
+        """Open it; ``options`` are the adapter's own.
+
+        Where ``layer`` is named, nothing behind it will be asked for.
+        """
 
 
 _ADAPTERS: dict[str, Adapter] = {}
@@ -67,14 +77,16 @@ def load(
     ----------
     path_or_name
         For the adapter "module": ``file.py:function`` or ``package.module:function``, which
-        returns a torch.nn.Module, or a `SequenceModel` where more is to be said. For "toy": a
-        folder with config.json and model.safetensors.
+        returns a torch.nn.Module, or a `SequenceModel` where more is to be said. For "borzoi"
+        and "toy": a folder with config.json and model.safetensors.
     layer
-        A layer that must be there.
+        A layer that must be there. Borzoi is read up to it and no further, so that it has no
+        outputs then.
     adapter
-        Name of the adapter; left out, "toy" for a folder and "module" for all else.
+        Name of the adapter; left out, "borzoi" or "toy" for a folder, by its config.json, and
+        "module" for all else.
     options
-        Keyword arguments of the function.
+        Keyword arguments of the function; for "borzoi", ``species`` and ``input_length``.
     weights
         State dict for the network: .safetensors, or a file of torch that holds tensors alone.
     device
@@ -97,10 +109,11 @@ def load(
     """
     source = str(path_or_name)
     if adapter is None:
-        adapter = "toy" if Path(source).is_dir() else "module"
+        adapter = _folder_adapter(Path(source)) if Path(source).is_dir() else "module"
     one_of("adapter", adapter, adapters())
     model = _ADAPTERS[adapter](
         source,
+        layer=layer,
         options=options or {},
         weights=str(weights) if weights else None,
         device=_device(device),
@@ -126,7 +139,12 @@ def check_layer(model: SequenceModel, layer: str) -> None:
 
 
 def load_module(
-    source: str, *, options: Mapping[str, Any], weights: str | None, device: str | None
+    source: str,
+    *,
+    layer: str | None = None,
+    options: Mapping[str, Any],
+    weights: str | None,
+    device: str | None,
 ) -> SequenceModel:
     """Open what a user's own function builds."""
     import torch
@@ -158,7 +176,12 @@ def load_module(
 
 
 def load_toy(
-    source: str, *, options: Mapping[str, Any], weights: str | None, device: str | None
+    source: str,
+    *,
+    layer: str | None = None,
+    options: Mapping[str, Any],
+    weights: str | None,
+    device: str | None,
 ) -> SequenceModel:
     """Open the folder of a model that the demonstration trained."""
     toy = importlib.import_module("saers.models.toy")
@@ -171,7 +194,37 @@ def load_toy(
     return model
 
 
+def load_borzoi(
+    source: str,
+    *,
+    layer: str | None = None,
+    options: Mapping[str, Any],
+    weights: str | None,
+    device: str | None,
+) -> SequenceModel:
+    """Open a folder of Borzoi's weights, up to a layer or whole."""
+    borzoi = importlib.import_module("saers.models.borzoi")
+    if weights:
+        raise ValueError("a Borzoi model takes no weights beside those of its folder")
+    for option in options:
+        one_of("option of a Borzoi model", option, ("species", "input_length"))
+    model = borzoi.load(source, layer=layer, **options)
+    if device:
+        model.module.to(device)
+    return model  # type: ignore[no-any-return]
+
+
+def _folder_adapter(folder: Path) -> str:
+    """Tell by a folder's settings which adapter opens it."""
+    try:
+        settings = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):  # which the adapter will name
+        settings = {}
+    return "toy" if "filters" in settings else "borzoi"
+
+
 register_adapter("module", load_module)
+register_adapter("borzoi", load_borzoi)
 register_adapter("toy", load_toy)
 
 
