@@ -82,7 +82,7 @@ def test_input_without_any_variance_is_refused():
 
 def test_an_unknown_map_is_refused():
     with pytest.raises(ValueError, match="normalize must be one of"):
-        fit("whiten", measure(rows()))
+        fit("bleach", measure(rows()))
 
 
 def stats_table(x):

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from saers import FormatError
+from saers.sae.card import CARD
 from saers.sae.module import SAE
 from saers.sae.storage import CONFIG, WEIGHTS
 
@@ -65,7 +66,7 @@ def test_keys_and_configuration_are_those_of_sae_lens_6(saved):
 def test_saving_replaces_the_directory_whole(tmp_path, saved):
     (saved / "left-over.txt").write_text("of an older run")
     random_sae().save(saved)
-    assert sorted(file.name for file in saved.iterdir()) == [CONFIG, WEIGHTS]
+    assert sorted(file.name for file in saved.iterdir()) == [CARD, CONFIG, WEIGHTS]
     assert [file.name for file in tmp_path.iterdir()] == ["sae"]
 
 
@@ -113,7 +114,7 @@ def test_weights_cut_short_are_a_format_error(saved):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"architecture": "gated"}, "architecture must be topk, got 'gated'"),
+        ({"architecture": "gated"}, "architecture must be topk or jumprelu, got 'gated'"),
         ({"k": 0}, "k must be a whole number above 0"),
         ({"k": 13}, "above d_sae"),
         ({"d_in": 6}, r"W_dec is \(12, 5\)"),

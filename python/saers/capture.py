@@ -5,6 +5,7 @@ it as often as it likes. `write_cache` keeps any source in one HDF5 file, window
 an interrupted file is taken up where it ended.
 """
 
+import copy
 import errno
 import os
 import shutil
@@ -96,6 +97,17 @@ class ModelActivations:
                 f"positions sees only the inside of a window of {self._length} bp"
             )
         self._black = {} if blacklist is None else merged_runs(blacklist, genome)
+        self._turned = False
+
+    def reverse(self) -> "ModelActivations":
+        """Read the reverse complement of every window instead; masks are turned accordingly."""
+        other = copy.copy(self)
+        other._turned = not self._turned
+        # What position i saw, counted from the other end, in rising order again.
+        other._starts = (self._length - self._ends)[::-1]
+        other._ends = (self._length - self._starts)[::-1]
+        other._inside = self._inside[::-1]
+        return other
 
     def blocks(self, *, windows: Sequence[int] | None = None) -> Iterator[ActivationBlock]:
         """Yield every window once, or those numbered ``windows``, in that order.
@@ -129,6 +141,8 @@ class ModelActivations:
             channels_first=self._channels_first,
             out=batch,
         )
+        if self._turned:  # the complement of A C G T is T G C A
+            batch = np.ascontiguousarray(batch[:, ::-1, ::-1])
         return batch.swapaxes(1, 2) if self._channels_first else batch
 
     def _capture(self, onehot: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -148,7 +162,7 @@ class ModelActivations:
         for runs in (outside, self._genome.n_runs(chrom), self._black.get(chrom, outside)):
             if covered_bases(runs, starts[:1], ends[-1:]).any():  # most windows are clean
                 usable &= covered_bases(runs, starts, ends) == 0
-        return usable
+        return usable[::-1] if self._turned else usable
 
 
 def write_cache(

@@ -156,6 +156,8 @@ def _encode_block(
     """Encode the usable positions of a block, the others get 0."""
     import torch
 
+    from saers.sae.module import with_width
+
     shape = (*block.mask.shape, sae.k)
     codes = Codes(np.zeros(shape, dtype=np.uint32), np.zeros(shape, dtype=np.float32))
     usable = np.flatnonzero(block.mask)
@@ -164,6 +166,8 @@ def _encode_block(
         for first in range(0, len(usable), batch_size):
             chosen = usable[first : first + batch_size]
             found = sae.encode(torch.from_numpy(rows[chosen]).to(device))
+            if found.values.shape[1] != sae.k:  # a threshold decides how many there are
+                found = with_width(found, sae.k)
             codes.indices.reshape(-1, sae.k)[chosen] = found.indices.cpu().numpy()
             codes.values.reshape(-1, sae.k)[chosen] = found.values.cpu().numpy()
     return codes

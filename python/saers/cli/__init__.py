@@ -20,6 +20,7 @@ from saers.cli import (
     doctor,
     embed,
     encode,
+    export,
     fasta,
     init,
     layers,
@@ -68,7 +69,12 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "atlas": atlas.atlas,
     },
     "Models": {"layers": layers.layers, "truncate": truncate.truncate},
-    "On plain files": {"topk": topk.topk, "fasta": fasta.fasta, "bigwig": bigwig.bigwig},
+    "On plain files": {
+        "topk": topk.topk,
+        "fasta": fasta.fasta,
+        "bigwig": bigwig.bigwig,
+        "export": export.export,
+    },
 }
 
 

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from saers import FormatError, store
-from saers.sae.buffer import Place
+from saers.sae.buffer import Place, Thinning
 from saers.sae.normalise import Normaliser
 from saers.sae.step import Stepper
 
 STATE = "train_state.safetensors"
-_VERSION = 1
+_VERSION = 2
 
 
 class Facts(NamedTuple):
@@ -27,14 +27,24 @@ class Facts(NamedTuple):
     metrics_bytes: int  # length of metrics.jsonl when the checkpoint was written
 
 
-def write(folder: Path, stepper: Stepper, normaliser: Normaliser, facts: Facts) -> None:
-    """Write a checkpoint; the one before stays until this one is whole."""
+def write(
+    folder: Path,
+    stepper: Stepper,
+    normaliser: Normaliser,
+    facts: Facts,
+    *,
+    thinning: Thinning | None = None,
+) -> None:
+    """Write a checkpoint; the one before stays until this one is whole and on the disk."""
     tensors = {f"sae.{name}": weight for name, weight in stepper.sae.state_dict().items()}
     for number, state in stepper.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
-    tensors["idle"] = stepper.idle
-    for name in ("centre", "scale", "mean"):
-        tensors[f"normaliser.{name}"] = getattr(normaliser, name)
+    tensors |= {f"average.{i}": value for i, value in enumerate(stepper.average)}
+    tensors |= {"idle": stepper.idle, "threshold": stepper.threshold}
+    parts = normaliser._asdict().items()
+    tensors |= {f"normaliser.{name}": v for name, v in parts if isinstance(v, Tensor)}
+    if thinning is not None:
+        tensors |= {"thinning.mean": thinning.mean, "thinning.border": thinning.border}
     numbers = [normaliser.variance, normaliser.gamma_before, normaliser.gamma_after]
     header = {"version": _VERSION, "normaliser": numbers, **facts._asdict()}
     with store.atomic_path(folder / STATE) as file:
@@ -73,8 +83,28 @@ class Checkpoint(NamedTuple):
                 "anew, or take another state_dir"
             )
 
+    def thinning(self, share: float) -> Thinning | None:
+        """Tell what the run left out of its background."""
+        if "thinning.mean" not in self.tensors:
+            return None
+        return Thinning(self.tensors["thinning.mean"], self.tensors["thinning.border"], share)
+
     def restore(self, stepper: Stepper) -> None:
-        """Copy weights, optimiser state and counts into place."""
+        """Copy weights, optimiser state and counts into place.
+
+        Raises
+        ------
+        FormatError
+            If it holds weights of another shape.
+        """
+        for name, weight in stepper.sae.state_dict().items():
+            found = self.tensors.get(f"sae.{name}")
+            if found is None or found.shape != weight.shape:
+                shape = "none" if found is None else tuple(found.shape)
+                raise FormatError(
+                    f"{self.path}: {name} must be {tuple(weight.shape)}, got {shape}: the state "
+                    "is of another autoencoder"
+                )
         # Copies into tensors that are there keep their alignment, on which the last bits of a
         # matrix product may depend.
         weights = stepper.sae.state_dict()
@@ -82,6 +112,9 @@ class Checkpoint(NamedTuple):
             for name, weight in weights.items():
                 weight.copy_(self.tensors[f"sae.{name}"])
             stepper.idle.copy_(self.tensors["idle"])
+            stepper.threshold.copy_(self.tensors["threshold"])
+            for i, average in enumerate(stepper.average):
+                average.copy_(self.tensors[f"average.{i}"])
         optimizer = stepper.optimizer.state_dict()
         for name, value in self.tensors.items():
             kind, _, rest = name.partition(".")
@@ -116,6 +149,8 @@ def read(folder: Path) -> Checkpoint | None:
             int(header["metrics_bytes"]),
         )
         parts = [tensors[f"normaliser.{name}"] for name in ("centre", "scale", "mean")]
-        return Checkpoint(path, facts, Normaliser(*parts, *header["normaliser"]), tensors)
+        turns = [tensors.get(f"normaliser.{name}") for name in ("mixing", "unmixing")]
+        normaliser = Normaliser(*parts, *header["normaliser"], *turns)
+        return Checkpoint(path, facts, normaliser, tensors)
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise FormatError(f"{path}: not a training state: {error!r}") from error

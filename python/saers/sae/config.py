@@ -7,11 +7,15 @@ from typing import Any, Literal, Self, get_args
 
 from saers import checks
 
-Normalize = Literal["center_rms", "channel_max", "zscore", "none"]
+Normalize = Literal["center_rms", "channel_max", "zscore", "whiten", "none"]
+Strands = Literal["forward", "augment", "paired"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
-ARCHITECTURES = ("topk",)
-NORMALIZERS = ("center_rms", "channel_max", "zscore", "none")
+ARCHITECTURES = ("topk", "batchtopk")
+NORMALIZERS = ("center_rms", "channel_max", "zscore", "whiten", "none")
 LOSSES = ("fvu", "mse")
+STRANDS = ("forward", "augment", "paired")
+PRECISIONS = ("auto", "float32", "bfloat16")
 PRESETS = ("sae-borzoi",)
 
 _BUFFER_BYTES = 640 * 2**20
@@ -24,8 +28,16 @@ _AT_LEAST_ONE = (
     "dead_window",
     "buffer_windows",
     "log_every",
+    "eval_every",
     "checkpoint_every",
 )
+_WORDS = {
+    "architecture": ARCHITECTURES,
+    "normalize": NORMALIZERS,
+    "loss": LOSSES,
+    "precision": PRECISIONS,
+    "strands": STRANDS,
+}
 _TYPES: dict[object, tuple[type | tuple[type, ...], str]] = {
     int: (int, "a whole number"),
     float: ((int, float), "a number"),
@@ -49,7 +61,13 @@ class TrainConfig:
     """
 
     architecture: str = "topk"
-    """The ``k`` largest latents of each position are kept, the others are 0."""
+    """``topk``: the ``k`` largest latents of each position are kept, the others are 0.
+    ``batchtopk``: the ``k`` times as many largest latents of a batch as it has positions, so that
+    a position takes as many as it needs; saved with the threshold that this amounts to."""
+
+    matryoshka: tuple[float, ...] = ()
+    """Rising shares of the latents, such as (0.125, 0.5), which have to reconstruct the input by
+    themselves, as all latents do: the first ones become the most general. Empty: all alone."""
 
     expansion: int = 4
     """Latents per channel; not used where ``n_latents`` is given."""
@@ -58,7 +76,8 @@ class TrainConfig:
     """Latents, when they should not follow from ``expansion``."""
 
     k: int | None = 30
-    """Latents kept at each position; None stands for 5 % of the channels, at least 1."""
+    """Latents kept at each position (``batchtopk``: on average over all positions, background
+    too); None stands for 5 % of the channels, at least 1."""
 
     steps: int = 10_000
     """Optimiser steps."""
@@ -70,7 +89,10 @@ class TrainConfig:
     """Peak learning rate of Adam; None stands for 2e-4 / sqrt(latents / 2^14)."""
 
     seed: int = 0
-    """Seed of the first weights and of the order of positions."""
+    """Seed of the first weights, and of the order of positions where ``order_seed`` is None."""
+
+    order_seed: int | None = None
+    """Seed of the order of positions, for several runs that shall see the same stream."""
 
     warmup: int | None = None
     """Steps of linear rise to the peak; None stands for 1,000 or 5 % of the run if fewer."""
@@ -81,7 +103,8 @@ class TrainConfig:
     normalize: Normalize = "center_rms"
     """Map of the input: subtract the mean and divide by one root mean square over all channels
     (center_rms), divide each channel by its maximum (channel_max), subtract the mean and divide
-    by the standard deviation of each channel (zscore), or leave it (none)."""
+    by the standard deviation of each channel (zscore), subtract the mean and make the covariance
+    the identity (whiten), or leave it (none)."""
 
     layer_norm: bool = False
     """Standardise each position over its channels as well, undone after decoding."""
@@ -111,9 +134,29 @@ class TrainConfig:
     adam_epsilon: float = 6.25e-10
     """Adam's epsilon."""
 
+    ema: float | None = None
+    """Keep a moving average of the weights with this decay, such as 0.999, and let it be the
+    result; None for the last weights."""
+
+    precision: Precision = "auto"
+    """Type in which the encoder's matrix product is computed; weights and sums stay float32.
+    ``auto``: bfloat16 on a GPU that has it, float32 elsewhere."""
+
+    background: float = 1.0
+    """Share of the background that is trained on: of the nine tenths of all positions that lie
+    nearest to the mean. Metrics are always measured on all positions."""
+
+    strands: Strands = "forward"
+    """What a model reads of a window: the sequence as it stands, either strand by lot in each
+    epoch (augment), or both strands at the same places (paired)."""
+
+    holdout: float = 0.1
+    """Share that is kept out of training and measured, where the source marks none: chromosomes
+    if it tells them, else the last windows, or the last rows of an array. 0 for none."""
+
     buffer_tokens: int | None = None
     """Positions held in memory and shuffled together (times channels times 4 bytes); None stands
-    for as many as fill 640 MiB. What fits whole is read once."""
+    for as many as fill 640 MiB. As many again are read meanwhile. What fits whole is read once."""
 
     buffer_windows: int = 64
     """Fewest windows that share the buffer; of longer windows a random part is taken."""
@@ -121,34 +164,55 @@ class TrainConfig:
     log_every: int = 100
     """Steps between two lines of metrics."""
 
+    eval_every: int = 1000
+    """Steps between two measurements on held-out positions, where there are any."""
+
     checkpoint_every: int = 1000
     """Steps between two checkpoints, when there is a place for them."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "matryoshka", _shares(self.matryoshka))
         for field in dataclasses.fields(self):
-            _check_type(field.name, field.type, getattr(self, field.name))
-        checks.one_of("architecture", self.architecture, ARCHITECTURES)
-        checks.one_of("normalize", self.normalize, NORMALIZERS)
-        checks.one_of("loss", self.loss, LOSSES)
+            if field.name != "matryoshka":
+                _check_type(field.name, field.type, getattr(self, field.name))
+        for name, words in _WORDS.items():
+            checks.one_of(name, getattr(self, name), words)
         for name in _AT_LEAST_ONE:
             _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "aux_coefficient", "warmup"):
+        for name in ("seed", "order_seed", "aux_coefficient", "warmup"):
             _at_least(name, getattr(self, name), 0)
         checks.in_range("decay_fraction", self.decay_fraction, 0, 1)
-        for name in ("learning_rate", "clip", "adam_epsilon"):
+        for name in ("learning_rate", "clip", "adam_epsilon", "background"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be above 0, got {value}")
-        if self.layer_norm and self.aux_coefficient:
-            raise ValueError(
-                "aux_coefficient must be 0 with layer_norm: the residual is not in "
-                f"the decoder's units; got {self.aux_coefficient}"
-            )
+        checks.in_range("background", self.background, 0, 1)
+        for name in ("ema", "holdout"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        if self.layer_norm:
+            self._check_layer_norm()
         if self.buffer_tokens is not None and self.buffer_tokens < self.batch_size:
             raise ValueError(
                 f"buffer_tokens must be at least batch_size ({self.batch_size}), "
                 f"got {self.buffer_tokens}"
             )
+
+    def _check_layer_norm(self) -> None:
+        """Refuse what cannot be carried through the standardisation of each position."""
+        if self.aux_coefficient:
+            raise ValueError(
+                "aux_coefficient must be 0 with layer_norm: the residual is not in "
+                f"the decoder's units; got {self.aux_coefficient}"
+            )
+        if self.normalize not in ("channel_max", "none"):
+            raise ValueError(
+                "normalize must be channel_max or none with layer_norm, which only a scale can "
+                f"pass; got {self.normalize!r}"
+            )
+        if self.matryoshka:
+            raise ValueError(f"matryoshka must be empty with layer_norm, got {self.matryoshka}")
 
     @classmethod
     def preset(cls, name: str, channels: int, **changes: Any) -> Self:  # noqa: ANN401
@@ -193,6 +257,23 @@ class TrainConfig:
         """Count the latents for a layer of ``channels`` channels."""
         return self.n_latents or self.expansion * channels
 
+    def prefixes(self, channels: int) -> list[int]:
+        """Count the latents of each reconstruction, the last of which has all of them.
+
+        Examples
+        --------
+        >>> TrainConfig(matryoshka=(0.125, 0.5)).prefixes(608)
+        [304, 1216, 2432]
+        """
+        latents = self.latents(channels)
+        counts = {max(1, round(share * latents)) for share in self.matryoshka}
+        return sorted(counts | {latents})
+
+    @property
+    def stream_seed(self) -> int:
+        """Seed of the order of positions."""
+        return self.seed if self.order_seed is None else self.order_seed
+
     def buffer(self, channels: int) -> int:
         """Count the positions that are held in memory.
 
@@ -229,6 +310,7 @@ class TrainConfig:
             learning_rate=self.learning_rate or 2e-4 / math.sqrt(latents / 2**14),
             warmup=warmup if self.warmup is None else self.warmup,
             dead_window=self.dead_window or window,
+            order_seed=self.stream_seed,
         )
 
     def rate_at(self, step: int) -> float:
@@ -256,6 +338,16 @@ class TrainConfig:
         True
         """
         return dataclasses.asdict(self)
+
+
+def _shares(value: object) -> tuple[float, ...]:
+    """Read the matryoshka's shares, which a TOML file gives as a list."""
+    shares = tuple(value) if isinstance(value, list | tuple) else (value,)
+    rising = list(zip((0.0, *shares), (*shares, 1.0), strict=True))
+    for low, high in rising:
+        if not isinstance(high, int | float) or not low < high:
+            raise ValueError(f"matryoshka must be shares that rise between 0 and 1, got {value!r}")
+    return shares
 
 
 def _at_least(name: str, value: float | None, low: float) -> None:

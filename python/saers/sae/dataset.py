@@ -37,13 +37,17 @@ def open_file(path: str | Path) -> ActivationSource:
 
 
 class DatasetBlocks:
-    """A dataset of (rows, channels) or (windows, positions, channels) without coordinates."""
+    """A dataset of (rows, channels) or (windows, positions, channels) without coordinates.
+
+    A dataset ``mask`` beside it, of all its dimensions but the last, tells the usable positions.
+    """
 
     def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
         self._path = path
         self._name = str(dataset.name)
         self._flat = dataset.ndim == 2
         self._rows = int(dataset.shape[0])
+        self._mask = _mask(dataset)
         self.layer = LayerInfo(self._name.lstrip("/"), int(dataset.shape[-1]), 1, 0, 0)
         self.n_positions = min(_ROWS_A_WINDOW, self._rows) if self._flat else dataset.shape[1]
         count = -(-self._rows // self.n_positions) if self._flat else self._rows
@@ -72,11 +76,25 @@ class DatasetBlocks:
                 first = window * self.n_positions
                 last = min(first + self.n_positions, self._rows)
                 rows.read(0, first, last, values[i, : last - first])
-                mask[i, : last - first] = True
+                mask[i, : last - first] = True if self._mask is None else self._mask[first:last]
             else:
                 rows.read(window, 0, self.n_positions, values[i])
-                mask[i] = True
+                mask[i] = True if self._mask is None else self._mask[window]
         return ActivationBlock(windows, values, mask)
+
+
+def _mask(dataset: h5py.Dataset) -> npt.NDArray[np.bool_] | None:
+    """Read which positions may be used, None for all."""
+    found = dataset.parent.get(hdf5.MASK)
+    if not isinstance(found, h5py.Dataset):
+        return None
+    if found.shape != dataset.shape[:-1]:
+        raise FormatError(
+            f"{dataset.file.filename}: dataset {found.name!r} must be of {dataset.shape[:-1]}, "
+            f"as {dataset.name!r} is of {dataset.shape}; got {found.shape}"
+        )
+    mask: npt.NDArray[np.bool_] = found[()].astype(np.bool_)
+    return mask
 
 
 def _activations(item: h5py.Dataset) -> h5py.Dataset:

@@ -18,7 +18,7 @@ from saers.sae.buffer import shuffled
 from saers.sae.config import TrainConfig
 from saers.sae.module import SAE
 from saers.sae.normalise import measure
-from saers.sae.sources import Source, open_tokens, take
+from saers.sae.sources import Rows, Source, open_tokens, take
 from saers.sae.step import ALIVE_ABOVE
 
 INFORMATIVE_SHARE = 0.1
@@ -37,6 +37,7 @@ class Evaluation(NamedTuple):
     l0: float  # values above 0, per position
     l0_informative: float
     l0_background: float
+    most_active: int  # values above 0 at the fullest position
     dead_share: float
     gamma: float  # length of the mean over that of the standard deviation, of the input
     density: npt.NDArray[np.float64]  # (latents,) share of positions with a value above 0
@@ -64,6 +65,7 @@ def evaluate(
     max_tokens: int = 1_000_000,
     split: str = "holdout",
     seed: int = 0,
+    mask: Rows | None = None,
 ) -> Evaluation:
     """Measure an autoencoder on a source, each position at most once.
 
@@ -79,6 +81,8 @@ def evaluate(
         Which windows of an `ActivationSource` to take (all, where none is of that split).
     seed
         Seed of the order.
+    mask
+        (n,) usable rows of an array.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def evaluate(
     (0.0, 1.0, 0.0)
     """
     checks.in_range("max_tokens", max_tokens, 1, 2**62)
-    tokens = open_tokens(source, TrainConfig(seed=seed), split=split)
+    tokens = open_tokens(source, TrainConfig(seed=seed), split=split, mask=mask)
     if tokens.channels != sae.channels:
         raise ValueError(f"source must have {sae.channels} channels, got {tokens.channels}")
     tally: Tally | None = None
@@ -128,8 +132,8 @@ class Tally:
         device = sae.W_dec.device
         sample = sample.to(device)
         self._shift = torch.from_numpy(measure(sample).mean).float().to(device)
-        distance = (sample - self._shift).square().sum(dim=1)
-        self._border = torch.quantile(distance, 1 - INFORMATIVE_SHARE)
+        self._border = distance_border(sample, self._shift, INFORMATIVE_SHARE)
+        self._most = torch.zeros((), dtype=torch.int64, device=device)
         # Rows: background, informative. Columns: positions, squared error, squared distance,
         # active latents; then for each channel the sum and the sum of squares.
         self._sums = sample.new_zeros((2, 4 + 2 * sae.channels), dtype=torch.float64)
@@ -150,6 +154,7 @@ class Tally:
         moved = x - self._shift
         distance = moved.square().sum(dim=1)
         active = (codes.values > 0).sum(dim=1)
+        self._most = torch.maximum(self._most, active.amax())
         scalars = torch.stack([torch.ones_like(error), error, distance, active], dim=1)
         # Sums over one batch are exact enough in float32; those over all batches are not.
         rows = torch.cat([scalars, moved, moved.square()], dim=1)
@@ -174,6 +179,7 @@ class Tally:
             _ratio(every[3], every[0]),
             _ratio(informative[3], informative[0]),
             _ratio(background[3], background[0]),
+            int(self._most),
             1.0 - float(self._alive.double().mean()),
             _ratio(length, variance.sum().sqrt()),
             (self._above.double() / every[0]).cpu().numpy(),
@@ -189,6 +195,19 @@ class Tally:
         """Squared error over squared distance from the mean of all positions."""
         along = sums[4 : 4 + self._sae.channels] @ mean
         return _ratio(sums[1], sums[2] - 2 * along + sums[0] * mean.square().sum())
+
+
+def distance_border(sample: Tensor, mean: Tensor, share: float) -> Tensor:
+    """Find the squared distance from the mean that a share of the positions exceeds.
+
+    Examples
+    --------
+    >>> float(distance_border(torch.tensor([[0.0], [1.0], [2.0]]), torch.zeros(1), 0.5))
+    1.0
+    """
+    distance = (sample - mean).square().sum(dim=1)
+    # torch.quantile takes 2^24 values at most.
+    return torch.quantile(distance[: 2**24], 1 - share)
 
 
 def density_histogram(density: npt.NDArray[np.float64]) -> dict[str, int]:

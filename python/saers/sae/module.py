@@ -12,7 +12,10 @@ from saers import checks
 from saers.codes import Codes
 
 LAYER_NORM_EPSILON = 1e-5  # as SAELens and SAE-Borzoi have it
-ENCODE_ROWS = 8192  # bounds the dense (rows, latents) pre-activations
+# Bounds the dense (rows, latents) pre-activations: on a CPU to what its cache holds when the
+# strongest are looked for.
+ENCODE_ROWS = {"cpu": 512}
+ENCODE_ROWS_ELSEWHERE = 8192
 
 
 class Entered(NamedTuple):
@@ -24,12 +27,13 @@ class Entered(NamedTuple):
 
 
 class SAE(nn.Module):
-    """A TopK sparse autoencoder.
+    """A sparse autoencoder: TopK, or JumpReLU where it has a threshold.
 
     ``encode`` is ``topk(relu((x - b_dec) @ W_enc + b_enc))`` and ``decode`` is
-    ``values @ W_dec[indices] + b_dec``. With ``layer_norm`` each position is divided by
-    ``scale`` and standardised over its channels first, which ``decode`` cannot know of;
-    ``forward`` undoes both.
+    ``values @ W_dec[indices] + b_dec``. With ``threshold`` all values above it are kept instead
+    of the ``k`` largest (what ``batchtopk`` training ends in). With ``layer_norm`` each position
+    is divided by ``scale`` and standardised over its channels first, which ``decode`` cannot know
+    of; ``forward`` undoes both.
 
     Parameters
     ----------
@@ -38,9 +42,11 @@ class SAE(nn.Module):
     latents
         n, features.
     k
-        Latents kept at each position.
+        Latents kept at each position; with ``threshold``, for how many there is room in files.
     layer_norm
         Whether each position is standardised over its channels.
+    threshold
+        (latents,) values above which a latent is kept, or None for TopK.
 
     Examples
     --------
@@ -50,8 +56,17 @@ class SAE(nn.Module):
     """
 
     scale: Tensor
+    threshold: Tensor | None
 
-    def __init__(self, channels: int, latents: int, k: int, *, layer_norm: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        latents: int,
+        k: int,
+        *,
+        layer_norm: bool = False,
+        threshold: Tensor | None = None,
+    ) -> None:
         super().__init__()
         checks.in_range("k", k, 1, latents)
         self.k = k
@@ -63,6 +78,8 @@ class SAE(nn.Module):
         self.b_enc = nn.Parameter(torch.zeros(latents))
         self.b_dec = nn.Parameter(torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
+        kept = None if threshold is None else threshold.detach().float().expand(latents).clone()
+        self.register_buffer("threshold", kept)
 
     @property
     def channels(self) -> int:
@@ -80,7 +97,7 @@ class SAE(nn.Module):
         return self.encoder.T
 
     def encode(self, x: Tensor) -> Codes:
-        """Find the ``k`` strongest latents of each position.
+        """Find the ``k`` strongest latents of each position, or those above the threshold.
 
         Parameters
         ----------
@@ -91,9 +108,18 @@ class SAE(nn.Module):
         -------
         Codes
             Exactly ``k`` indices and values a position; values are 0 where fewer are positive.
+            With a threshold, as many as the fullest position has (at least 1).
         """
         self._check(x)
-        parts = [self._encode(self.enter(rows).inner) for rows in torch.split(x, ENCODE_ROWS)]
+        rows = ENCODE_ROWS.get(x.device.type, ENCODE_ROWS_ELSEWHERE)
+        bias = self.folded_bias()
+        parts = [
+            self._select(torch.addmm(bias, self.enter(part).inner, self.encoder.T))
+            for part in torch.split(x, rows)
+        ]
+        if self.threshold is not None:
+            width = max(part.values.shape[1] for part in parts)
+            parts = [with_width(part, width) for part in parts]
         if len(parts) == 1:
             return parts[0]
         return Codes(
@@ -128,16 +154,26 @@ class SAE(nn.Module):
             return decoded
         return (decoded * entered.deviation + entered.mean) * self.scale
 
-    def pre_activations(self, inner: Tensor) -> Tensor:
-        """Dense (n, latents) values before ReLU; the decoder's bias is folded into the encoder's.
+    def folded_bias(self) -> Tensor:
+        """Bias of the encoder with the decoder's folded in, (latents,).
 
         ``W_enc.T @ b_dec`` is one matrix-vector product, where subtracting ``b_dec`` from the
         input would cost a pass over it and its gradient another matrix product.
         """
-        return torch.addmm(self.b_enc - self.encoder @ self.b_dec, inner, self.encoder.T)
+        return self.b_enc - self.encoder @ self.b_dec
 
-    def fold(self, centre: Tensor, scale: Tensor) -> "SAE":
-        """Write the input map ``(x - centre) / scale`` into a copy of the weights.
+    def pre_activations(self, inner: Tensor) -> Tensor:
+        """Dense (n, latents) values before ReLU."""
+        return torch.addmm(self.folded_bias(), inner, self.encoder.T)
+
+    def fold(
+        self,
+        centre: Tensor,
+        scale: Tensor,
+        mixing: Tensor | None = None,
+        unmixing: Tensor | None = None,
+    ) -> "SAE":
+        """Write the input map ``(x - centre) / scale @ mixing`` into a copy of the weights.
 
         With ``layer_norm`` only a scale can be carried, beside the weights.
 
@@ -147,18 +183,35 @@ class SAE(nn.Module):
         >>> folded(torch.ones(1, 2)).tolist()
         [[1.0, 1.0]]
         """
-        folded = SAE(self.channels, self.latents, self.k, layer_norm=self.layer_norm)
-        folded.load_state_dict(self.state_dict())
-        folded.metadata = dict(self.metadata)
-        folded.to(self.W_dec.device)
+        folded = self.copy()
         with torch.no_grad():
             if self.layer_norm:
                 folded.scale.mul_(scale)
-            else:
-                folded.encoder.div_(scale)
-                folded.W_dec.mul_(scale)
-                folded.b_dec.mul_(scale).add_(centre)
+                return folded
+            if mixing is not None and unmixing is not None:
+                # What the encoder reads goes through the map, what the decoder writes comes back.
+                folded.encoder.copy_(self.encoder.double() @ mixing.double().T)
+                folded.W_dec.copy_(self.W_dec.double() @ unmixing.double())
+                folded.b_dec.copy_(self.b_dec.double() @ unmixing.double())
+            folded.encoder.div_(scale)
+            folded.W_dec.mul_(scale)
+            folded.b_dec.mul_(scale).add_(centre)
         return folded
+
+    def copy(self, *, threshold: Tensor | None = None) -> "SAE":
+        """Copy the autoencoder, with another threshold where one is given."""
+        made = SAE(
+            self.channels,
+            self.latents,
+            self.k,
+            layer_norm=self.layer_norm,
+            threshold=self.threshold if threshold is None else threshold,
+        ).to(self.W_dec.device)
+        state = self.state_dict()
+        state.pop("threshold", None)
+        made.load_state_dict(state, strict=False)
+        made.metadata = dict(self.metadata)
+        return made
 
     def save(self, path: str | Path) -> Path:
         """Write the directory that SAELens 6 and later read; see :mod:`saers.sae.storage`."""
@@ -177,9 +230,11 @@ class SAE(nn.Module):
         """Add to the facts that are saved with the weights (JSON values)."""
         self.metadata.update(facts)
 
-    def _encode(self, inner: Tensor) -> Codes:
+    def _select(self, pre: Tensor) -> Codes:
+        if self.threshold is not None:
+            return select_above(pre, self.threshold)
         # ReLU and top-k commute; after top-k it touches k values instead of all.
-        values, indices = select(self.pre_activations(inner), self.k)
+        values, indices = select(pre, self.k)
         return Codes(indices, values)
 
     def _check(self, x: Tensor) -> None:
@@ -198,6 +253,45 @@ def select(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     values, indices = torch.topk(pre_activations, k, dim=1, sorted=False)
     return functional.relu(values), indices
+
+
+def select_above(pre_activations: Tensor, threshold: Tensor) -> Codes:
+    """Keep what lies above the threshold and 0, at each row as many as the fullest has.
+
+    Examples
+    --------
+    >>> codes = select_above(torch.tensor([[1.0, 3.0], [0.0, 1.5]]), torch.tensor([1.0, 1.0]))
+    >>> codes.indices.tolist(), codes.values.tolist()
+    ([[1], [1]], [[3.0], [1.5]])
+    """
+    kept = (pre_activations > threshold) & (pre_activations > 0)
+    rows, latents = kept.nonzero(as_tuple=True)
+    counts = kept.sum(dim=1)
+    width = max(1, int(counts.max())) if len(counts) else 1
+    indices = latents.new_zeros((len(counts), width))
+    values = pre_activations.new_zeros((len(counts), width))
+    first = counts.cumsum(0) - counts
+    place = torch.arange(len(rows), device=rows.device) - first[rows]
+    indices[rows, place] = latents
+    values[rows, place] = pre_activations[rows, latents]
+    return Codes(indices, values)
+
+
+def with_width(codes: Codes, width: int) -> Codes:
+    """Pad codes with zeros, or keep their strongest, so that each position has ``width``.
+
+    Examples
+    --------
+    >>> codes = Codes(torch.tensor([[4, 7]]), torch.tensor([[1.0, 2.0]]))
+    >>> with_width(codes, 3).values.tolist(), with_width(codes, 1).indices.tolist()
+    ([[1.0, 2.0, 0.0]], [[7]])
+    """
+    more = width - codes.values.shape[1]
+    if more < 0:
+        values, places = torch.topk(codes.values, width, dim=1, sorted=False)
+        return Codes(codes.indices.gather(1, places), values)
+    pad = functional.pad
+    return Codes(pad(codes.indices, (0, more)), pad(codes.values, (0, more)))
 
 
 def decode_sparse(codes: Codes, rows: Tensor) -> Tensor:

@@ -1,4 +1,9 @@
-"""The map of the input: centre and scale, folded into the weights when training is over."""
+"""The map of the input: centre, scale and rotation, folded into the weights when training is over.
+
+Whitening is the symmetric (ZCA) one. Directions in which a layer hardly varies are not blown up
+beyond a hundredfold of the mean direction: an eigenvalue of the covariance below
+`EIGENVALUE_FLOOR` of their mean counts as that.
+"""
 
 from typing import NamedTuple
 
@@ -12,6 +17,7 @@ from saers import checks, schema
 from saers.sae.config import NORMALIZERS
 
 Vector = npt.NDArray[np.float64]
+EIGENVALUE_FLOOR = 1e-4
 
 
 class Moments(NamedTuple):
@@ -29,7 +35,7 @@ class Moments(NamedTuple):
 
 
 class Normaliser(NamedTuple):
-    """The map ``(x - centre) / scale``, and what it makes of the input."""
+    """The map ``(x - centre) / scale @ mixing``, and what it makes of the input."""
 
     centre: Tensor  # (channels,) float32
     scale: Tensor  # (channels,) float32, above 0
@@ -37,15 +43,22 @@ class Normaliser(NamedTuple):
     variance: float  # of the mapped input, summed over channels
     gamma_before: float
     gamma_after: float
+    mixing: Tensor | None = None  # (channels, channels), for whitening only
+    unmixing: Tensor | None = None  # its inverse
 
     def apply(self, x: Tensor) -> Tensor:
         """Map positions, (n, channels)."""
-        return (x - self.centre) / self.scale
+        moved = (x - self.centre) / self.scale
+        return moved if self.mixing is None else moved @ self.mixing
 
     def to(self, device: torch.device) -> "Normaliser":
         """Move the tensors."""
         return self._replace(
-            centre=self.centre.to(device), scale=self.scale.to(device), mean=self.mean.to(device)
+            centre=self.centre.to(device),
+            scale=self.scale.to(device),
+            mean=self.mean.to(device),
+            mixing=None if self.mixing is None else self.mixing.to(device),
+            unmixing=None if self.unmixing is None else self.unmixing.to(device),
         )
 
 
@@ -89,8 +102,25 @@ def moments_of(stats: pl.DataFrame, channels: int) -> Moments:
     return Moments(*(table[name].to_numpy() for name in ("mean", "std", "max", "min")))
 
 
-def fit(kind: str, moments: Moments) -> Normaliser:
-    """Choose centre and scale.
+def covariance(sample: Tensor) -> Vector:
+    """Measure the covariance of a sample of positions, (channels, channels), in double precision.
+
+    Examples
+    --------
+    >>> covariance(torch.tensor([[0.0, 2.0], [2.0, 6.0]])).tolist()
+    [[1.0, 2.0], [2.0, 4.0]]
+    """
+    rows = sample.cpu()
+    mean = rows.double().mean(dim=0)
+    total = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for part in torch.split(rows, 65_536):
+        moved = part.double() - mean
+        total += moved.T @ moved
+    return np.asarray((total / len(rows)).numpy())
+
+
+def fit(kind: str, moments: Moments, spread_of: Vector | None = None) -> Normaliser:
+    """Choose centre, scale and rotation.
 
     A channel that would be divided by 0 is left at its scale: a constant one (``zscore``; it is
     0 after centring) and one that is 0 everywhere (``channel_max``). A channel whose maximum is
@@ -99,14 +129,16 @@ def fit(kind: str, moments: Moments) -> Normaliser:
     Parameters
     ----------
     kind
-        One of ``center_rms``, ``channel_max``, ``zscore``, ``none``.
+        One of ``center_rms``, ``channel_max``, ``zscore``, ``whiten``, ``none``.
     moments
         Statistics of the input.
+    spread_of
+        Covariance of the input, which only ``whiten`` needs.
 
     Raises
     ------
     ValueError
-        If no channel varies.
+        If no channel varies, or the covariance is missing.
 
     Examples
     --------
@@ -120,6 +152,8 @@ def fit(kind: str, moments: Moments) -> Normaliser:
     spread = float(np.square(moments.std).sum())
     if not spread > 0:
         raise ValueError(f"source must vary, but all {len(moments.std)} channels are constant")
+    if kind == "whiten":
+        return _whitening(moments, spread_of)
     centre = np.zeros_like(moments.mean)
     scale = np.ones_like(moments.mean)
     if kind == "center_rms":
@@ -140,6 +174,27 @@ def fit(kind: str, moments: Moments) -> Normaliser:
         float(np.square(mapped.std).sum()),
         moments.gamma,
         mapped.gamma,
+    )
+
+
+def _whitening(moments: Moments, spread_of: Vector | None) -> Normaliser:
+    """Map the covariance to the identity, as far as it can be told from rounding."""
+    if spread_of is None:
+        raise ValueError("whiten needs the covariance of the input, got none")
+    values, vectors = np.linalg.eigh(spread_of)
+    floor = EIGENVALUE_FLOOR * values.mean()
+    raised = np.maximum(values, floor)
+    mixing, unmixing = (vectors * raised**power @ vectors.T for power in (-0.5, 0.5))
+    channels = len(moments.mean)
+    return Normaliser(
+        torch.tensor(moments.mean, dtype=torch.float32),
+        torch.ones(channels),
+        torch.zeros(channels),
+        float((np.maximum(values, 0) / raised).sum()),
+        moments.gamma,
+        0.0,
+        torch.tensor(mixing, dtype=torch.float32),
+        torch.tensor(unmixing, dtype=torch.float32),
     )
 
 

@@ -7,8 +7,9 @@ finds its place again without having stored what it had read.
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,25 @@ from saers.sae.dataset import open_file
 
 Rows: TypeAlias = Tensor | npt.NDArray[Any]
 Batches: TypeAlias = Iterable[Rows]
+_Part: TypeAlias = tuple[int, npt.NDArray[np.int64], npt.NDArray[np.float32]]
 Source: TypeAlias = Rows | str | Path | ActivationSource | Batches
 
-_ORDER, _POSITIONS = 1, 2  # streams of random numbers, apart from each other
+_ORDER, _POSITIONS, _STRAND = 1, 2, 5  # streams of random numbers, apart from each other
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Some rows of an array, which is not copied for that."""
+
+    rows: Rows
+    index: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.index)
+
+
+Pool: TypeAlias = Rows | Selected
 
 
 class Tokens(Protocol):
@@ -32,7 +49,7 @@ class Tokens(Protocol):
 
     channels: int
 
-    def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
+    def pools(self, epoch: int, first: int = 0) -> Iterator[Pool]:
         """Yield the pools of an epoch from number ``first`` on, each (positions, channels)."""
 
     def signature(self) -> dict[str, Any]:
@@ -42,22 +59,42 @@ class Tokens(Protocol):
         """Tell where the positions come from, for the file of the autoencoder."""
 
 
-class ArrayTokens:
-    """An array in memory (or mapped into it): one pool, all of it."""
+@runtime_checkable
+class TwoStranded(Protocol):
+    """A source that can read the reverse complement of its windows as well."""
 
-    def __init__(self, rows: Rows) -> None:
+    def reverse(self) -> ActivationSource:
+        """Read the other strand."""
+
+
+class ArrayTokens:
+    """An array in memory (or mapped into it): one pool, all of it, or what a mask leaves."""
+
+    def __init__(self, rows: Rows, mask: Rows | None = None) -> None:
         _check_rank(rows, "source")
         self.channels = int(rows.shape[1])
         self._rows = rows
+        self._mask = None if mask is None else np.asarray(mask)
+        if self._mask is not None and (
+            self._mask.dtype != np.bool_ or self._mask.shape != (len(rows),)
+        ):
+            raise ValueError(
+                f"mask must be ({len(rows)},) of true and false, got {self._mask.dtype} of "
+                f"{self._mask.shape}"
+            )
 
-    def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
+    def pools(self, epoch: int, first: int = 0) -> Iterator[Pool]:
         """Yield the array."""
         if first == 0:
-            yield self._rows
+            mask = self._mask
+            yield self._rows if mask is None else Selected(self._rows, np.flatnonzero(mask))
 
     def signature(self) -> dict[str, Any]:
         """Tell the shape."""
-        return {"kind": "array", "shape": list(self._rows.shape)}
+        told = {"kind": "array", "shape": list(self._rows.shape)}
+        if self._mask is None:
+            return told
+        return told | {"mask": hashlib.sha256(self._mask.tobytes()).hexdigest()}
 
     def origin(self) -> dict[str, Any]:
         """Tell nothing: an array has no name."""
@@ -140,12 +177,21 @@ class WindowTokens:
             raise ValueError("source must hold at least one window, got none")
         self.channels = source.layer.channels
         self._source = source
+        self._reverse: ActivationSource | None = None
+        if config.strands != "forward":
+            if not isinstance(source, TwoStranded):
+                raise ValueError(
+                    f"strands must be forward, got {config.strands!r}: the source holds one "
+                    "strand; train from the model itself"
+                )
+            self._reverse = source.reverse()
         self._windows = np.asarray(windows, dtype=np.int64)
-        self._config = config
+        self._paired = config.strands == "paired"
+        self._seed = config.stream_seed
         buffer = config.buffer(self.channels)
         fitting = buffer // max(1, source.n_positions)
         self._group = min(max(fitting, config.buffer_windows), len(self._windows))
-        self._quota = max(1, buffer // self._group)
+        self._quota = max(1, buffer // self._group // (2 if self._paired else 1))
         self._kept: Rows | None = None
 
     def pools(self, epoch: int, first: int = 0) -> Iterator[Rows]:
@@ -154,13 +200,14 @@ class WindowTokens:
             if first == 0:
                 yield self._kept
             return
-        generator = np.random.default_rng([self._config.seed, _ORDER, epoch])
+        generator = np.random.default_rng([self._seed, _ORDER, epoch])
         order = generator.permutation(self._windows)
         groups = np.array_split(order, -(-len(order) // self._group))
         for group in groups[first:]:
             # Ascending, so that a file is read forwards; the pool is shuffled afterwards.
             pool = self._read(np.sort(group), epoch)
-            if len(groups) == 1 and self._quota >= self._source.n_positions:
+            whole = self._quota >= self._source.n_positions
+            if len(groups) == 1 and whole and (self._reverse is None or self._paired):
                 self._kept = pool
             yield pool
 
@@ -190,17 +237,48 @@ class WindowTokens:
         return hashlib.sha256(chosen.write_csv().encode()).hexdigest()
 
     def _read(self, group: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.float32]:
-        room = len(group) * min(self._quota, self._source.n_positions)
+        room = len(group) * min(self._quota, self._source.n_positions) * (1 + self._paired)
         pool = np.empty((room, self.channels), np.float32)
         count = 0
-        for block in self._source.blocks(windows=group.tolist()):
+        for window, chosen, taken in self._parts(group, epoch):
+            _require_finite_window(taken, chosen, window)
+            pool[count : count + len(taken)] = taken
+            count += len(taken)
+        return pool[:count]
+
+    def _parts(self, group: npt.NDArray[np.int64], epoch: int) -> Iterator[_Part]:
+        """Take a part of each window of a group, on the strands that are asked for."""
+        if self._reverse is None:
+            yield from self._one_strand(self._source, group, epoch)
+        elif self._paired:
+            yield from self._both_strands(self._reverse, group, epoch)
+        else:
+            lots = [_lot([self._seed, _STRAND, epoch, w]) for w in group.tolist()]
+            turned = np.array(lots, dtype=np.bool_)
+            yield from self._one_strand(self._source, group[~turned], epoch)
+            yield from self._one_strand(self._reverse, group[turned], epoch)
+
+    def _one_strand(
+        self, source: ActivationSource, group: npt.NDArray[np.int64], epoch: int
+    ) -> Iterator[_Part]:
+        if len(group) == 0:
+            return
+        for block in source.blocks(windows=group.tolist()):
             for window, values, mask in zip(*block, strict=True):
                 chosen = self._choose(int(window), mask, epoch)
-                taken = values[chosen]
-                _require_finite_window(taken, chosen, int(window))
-                pool[count : count + len(taken)] = taken
-                count += len(taken)
-        return pool[:count]
+                yield int(window), chosen, values[chosen]
+
+    def _both_strands(
+        self, reverse: ActivationSource, group: npt.NDArray[np.int64], epoch: int
+    ) -> Iterator[_Part]:
+        """Take the same places on both strands."""
+        both = (source.blocks(windows=group.tolist()) for source in (self._source, reverse))
+        for plus, minus in zip(*both, strict=True):
+            for row, window in enumerate(plus.windows.tolist()):
+                mirrored = minus.mask[row][::-1], minus.values[row][::-1]
+                chosen = self._choose(window, plus.mask[row] & mirrored[0], epoch)
+                yield window, chosen, plus.values[row][chosen]
+                yield window, chosen, mirrored[1][chosen]
 
     def _choose(
         self, window: int, mask: npt.NDArray[np.bool_], epoch: int
@@ -208,11 +286,13 @@ class WindowTokens:
         usable = np.flatnonzero(mask)
         if len(usable) <= self._quota:
             return usable
-        generator = np.random.default_rng([self._config.seed, _POSITIONS, epoch, window])
+        generator = np.random.default_rng([self._seed, _POSITIONS, epoch, window])
         return np.sort(generator.choice(usable, self._quota, replace=False, shuffle=False))
 
 
-def open_tokens(source: Source, config: TrainConfig, *, split: str = "train") -> Tokens:
+def open_tokens(
+    source: Source, config: TrainConfig, *, split: str = "train", mask: Rows | None = None
+) -> Tokens:
     """Find out what a source is.
 
     Parameters
@@ -225,6 +305,8 @@ def open_tokens(source: Source, config: TrainConfig, *, split: str = "train") ->
     split
         Which windows of an `ActivationSource` to take, as its table has them; where none is of
         that split, all.
+    mask
+        (n,) True where a row of an array may be used.
 
     Raises
     ------
@@ -237,7 +319,9 @@ def open_tokens(source: Source, config: TrainConfig, *, split: str = "train") ->
     3
     """
     if isinstance(source, Tensor | np.ndarray):
-        return ArrayTokens(source)
+        return ArrayTokens(source, mask)
+    if mask is not None:
+        raise ValueError("mask must be None: only an array takes one, other sources have their own")
     if isinstance(source, str | Path):
         source = open_file(source)
     if isinstance(source, ActivationSource):
@@ -252,8 +336,10 @@ def open_tokens(source: Source, config: TrainConfig, *, split: str = "train") ->
     )
 
 
-def take(rows: Rows, chosen: npt.NDArray[np.int64]) -> Tensor:
+def take(rows: Pool, chosen: npt.NDArray[np.int64]) -> Tensor:
     """Copy rows of a pool as float32, on the CPU unless the pool lies elsewhere."""
+    if isinstance(rows, Selected):
+        return take(rows.rows, rows.index[chosen])
     if isinstance(rows, Tensor):
         return rows[torch.from_numpy(chosen).to(rows.device)].detach().float()
     return torch.from_numpy(rows[chosen].astype(np.float32, copy=False))
@@ -277,6 +363,10 @@ def require_finite(rows: Tensor, where: str) -> None:
         raise ValueError(
             f"{where}: activation {rows[row, channel].item()} in row {row}, channel {channel}"
         )
+
+
+def _lot(seed: list[int]) -> bool:
+    return bool(np.random.default_rng(seed).integers(2))
 
 
 def _require_finite_window(

@@ -1,4 +1,10 @@
-"""Sparse passes of the training step: gradients that touch only the kept latents."""
+"""Sparse passes of the training step: only the kept latents are read and written.
+
+Entries of a batch stand in the order of their positions. With prefixes (the matryoshka) a
+position has one reconstruction for each prefix; an entry takes part in those whose prefix holds
+its latent, so that it is summed once, into the *bag* of its position and of the smallest such
+prefix, and the bags of a position are added up from the first to the last.
+"""
 
 from typing import NamedTuple
 
@@ -6,14 +12,78 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from saers.codes import Codes
-from saers.sae.module import decode_sparse
+
+class Kept(NamedTuple):
+    """Latents that take part in a batch, in the order of positions, then of bags."""
+
+    latents: Tensor  # (m,) int64
+    values: Tensor  # (m,) at least 0
+    bags: Tensor  # (m,) int64: position * prefixes + prefix
+
+    def positions(self, n_prefixes: int) -> Tensor:
+        """Row of the batch of each entry."""
+        return self.bags if n_prefixes == 1 else self.bags // n_prefixes
+
+
+def keep_rows(values: Tensor, indices: Tensor, prefixes: Tensor) -> Kept:
+    """Make entries of the codes of each position, (n, k).
+
+    Parameters
+    ----------
+    values, indices
+        Codes of each position.
+    prefixes
+        (p,) rising numbers of latents; the last is all of them.
+
+    Examples
+    --------
+    >>> kept = keep_rows(torch.tensor([[2.0, 1.0]]), torch.tensor([[5, 1]]), torch.tensor([3, 6]))
+    >>> kept.latents.tolist(), kept.values.tolist(), kept.bags.tolist()
+    ([1, 5], [1.0, 2.0], [0, 1])
+    """
+    if len(prefixes) > 1:
+        indices, order = indices.sort(dim=1)
+        values = values.gather(1, order)
+    positions = torch.arange(len(values), device=values.device).repeat_interleave(values.shape[1])
+    latents = indices.flatten()
+    return Kept(latents, values.flatten(), bags_of(positions, latents, prefixes))
+
+
+def keep_batch(pre_activations: Tensor, count: int, prefixes: Tensor) -> Kept:
+    """Keep the ``count`` largest values of a whole batch that are above 0.
+
+    Examples
+    --------
+    >>> pre = torch.tensor([[3.0, 2.0, -1.0], [1.0, 0.5, -2.0]])
+    >>> kept = keep_batch(pre, 3, torch.tensor([3]))
+    >>> kept.latents.tolist(), kept.values.tolist(), kept.bags.tolist()
+    ([0, 1, 0], [3.0, 2.0, 1.0], [0, 0, 1])
+    """
+    flat = pre_activations.flatten()
+    _, places = torch.topk(flat, min(count, len(flat)), sorted=False)
+    places = places[flat[places] > 0].sort().values
+    return at_places(pre_activations, places, prefixes)
+
+
+def at_places(pre_activations: Tensor, places: Tensor, prefixes: Tensor) -> Kept:
+    """Make entries of places in the flattened batch, which rise."""
+    width = pre_activations.shape[1]
+    positions, latents = places // width, places % width
+    values = pre_activations.flatten()[places]
+    return Kept(latents, values, bags_of(positions, latents, prefixes))
+
+
+def bags_of(positions: Tensor, latents: Tensor, prefixes: Tensor) -> Tensor:
+    """Tell the bag of each entry."""
+    if len(prefixes) == 1:
+        return positions
+    return positions * len(prefixes) + torch.bucketize(latents, prefixes, right=True)
 
 
 class Decoding(NamedTuple):
-    """A decoded batch that remembers how its values led there."""
+    """Decoded bags that remember how the values led there."""
 
-    output: Tensor
+    output: Tensor  # (bags, channels)
     values: Tensor
 
     def value_gradient(self, error: Tensor) -> Tensor:
@@ -22,55 +92,58 @@ class Decoding(NamedTuple):
         return torch.where(self.values > 0, gradient, 0)
 
 
-def decode_recorded(codes: Codes, rows: Tensor) -> Decoding:
-    """Decode so that :meth:`Decoding.value_gradient` can follow.
+def decode_recorded(kept: Kept, rows: Tensor, n_bags: int) -> Decoding:
+    """Decode each bag so that :meth:`Decoding.value_gradient` can follow.
 
     Examples
     --------
-    >>> codes = Codes(torch.tensor([[1]]), torch.tensor([[2.0]]))
-    >>> decoding = decode_recorded(codes, torch.tensor([[9.0, 9.0], [1.0, 3.0]]))
+    >>> kept = Kept(torch.tensor([1]), torch.tensor([2.0]), torch.tensor([0]))
+    >>> decoding = decode_recorded(kept, torch.tensor([[9.0, 9.0], [1.0, 3.0]]), 1)
     >>> decoding.value_gradient(torch.tensor([[1.0, 1.0]])).tolist()
-    [[4.0]]
+    [4.0]
     """
+    every = torch.arange(n_bags, device=kept.bags.device)
+    starts = torch.searchsorted(kept.bags, every)
     with torch.enable_grad():
-        values = codes.values.detach().requires_grad_()
-        return Decoding(decode_sparse(Codes(codes.indices, values), rows.detach()), values)
+        values = kept.values.detach().requires_grad_()
+        output = functional.embedding_bag(
+            kept.latents, rows.detach(), starts, mode="sum", per_sample_weights=values
+        )
+        return Decoding(output, values)
 
 
 class Groups(NamedTuple):
     """Kept entries of a batch, ordered by latent and then by position."""
 
-    entries: Tensor  # (n * k,) index into the flattened codes
-    positions: Tensor  # (n * k,) row of the batch
+    entries: Tensor  # (m,) index into the entries
     starts: Tensor  # (latents,) first entry of each latent
 
-    def sum(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """Sum ``weights * rows[position]`` over the entries of each latent."""
+    def sum(self, rows: Tensor, weights: Tensor, where: Tensor) -> Tensor:
+        """Sum ``weights * rows[where]`` over the entries of each latent."""
         return functional.embedding_bag(
-            self.positions,
+            where[self.entries],
             rows,
             self.starts,
             mode="sum",
-            per_sample_weights=weights.flatten()[self.entries],
+            per_sample_weights=weights[self.entries],
         )
 
 
-def group_by_latent(indices: Tensor, latents: int) -> Groups:
-    """Order the kept entries by latent.
+def group_by_latent(latents: Tensor, count: int) -> Groups:
+    """Order entries by latent.
 
     Examples
     --------
-    >>> groups = group_by_latent(torch.tensor([[2, 0], [0, 1]]), 3)
-    >>> groups.positions.tolist(), groups.starts.tolist()
-    ([0, 1, 1, 0], [0, 2, 3])
-    >>> groups.sum(torch.tensor([[1.0], [10.0]]), torch.ones(2, 2)).flatten().tolist()
+    >>> groups = group_by_latent(torch.tensor([2, 0, 0, 1]), 3)
+    >>> groups.entries.tolist(), groups.starts.tolist()
+    ([1, 2, 3, 0], [0, 2, 3])
+    >>> rows, where = torch.tensor([[1.0], [10.0]]), torch.tensor([0, 0, 1, 1])
+    >>> groups.sum(rows, torch.ones(4), where).flatten().tolist()
     [11.0, 10.0, 1.0]
     """
-    flat = indices.flatten()
-    _, entries = torch.sort(flat.int(), stable=True)
-    counts = torch.bincount(flat, minlength=latents)
-    starts = counts.cumsum(0) - counts
-    return Groups(entries, entries // indices.shape[1], starts)
+    _, entries = torch.sort(latents.int(), stable=True)
+    counts = torch.bincount(latents, minlength=count)
+    return Groups(entries, counts.cumsum(0) - counts)
 
 
 def remove_parallel(rows: Tensor, gradient: Tensor) -> None:

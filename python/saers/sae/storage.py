@@ -1,4 +1,4 @@
-"""Files of an autoencoder: the directory that SAELens 6 and later read."""
+"""Files of an autoencoder: the directory that SAELens 6 and later read, with a model card."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,21 @@ from torch import Tensor
 
 import saers
 from saers import FormatError, store
+from saers.sae.card import CARD, model_card
 from saers.sae.module import SAE
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
 _KEYS = ("W_enc", "W_dec", "b_enc", "b_dec")
 _SCALE = "input_scale"  # beside the weights, for LayerNorm only
+_ROOM = "most_active"  # latents at a position that files have room for, where a threshold decides
+_DEFAULT_ROOM = 128
 
 
 def save(sae: SAE, path: str | Path) -> Path:
-    """Write ``cfg.json`` and ``sae_weights.safetensors`` into a new directory.
+    """Write ``cfg.json``, ``sae_weights.safetensors`` and ``README.md`` into a new directory.
+
+    One with a threshold is a ``jumprelu`` there, any other a ``topk``.
 
     Where each position is standardised over its channels, a scale of the input cannot be folded
     in: it stands in the metadata as ``input_scale``, and other programs must divide by it first.
@@ -38,7 +43,7 @@ def save(sae: SAE, path: str | Path) -> Path:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     place = save(SAE(4, 16, k=2), Path(folder) / "sae")
     ...     sorted(file.name for file in place.iterdir()), load(place).k
-    (['cfg.json', 'sae_weights.safetensors'], 2)
+    (['README.md', 'cfg.json', 'sae_weights.safetensors'], 2)
     """
     target = Path(path)
     weights = {
@@ -47,14 +52,17 @@ def save(sae: SAE, path: str | Path) -> Path:
         "b_enc": sae.b_enc.detach().cpu(),
         "b_dec": sae.b_dec.detach().cpu(),
     }
+    if sae.threshold is not None:
+        weights["threshold"] = sae.threshold.detach().cpu()
     with store.atomic_directory(target) as folder:
+        (folder / CARD).write_text(model_card(sae))
         (folder / CONFIG).write_text(json.dumps(_describe(sae), indent=2) + "\n")
         save_file(weights, folder / WEIGHTS)
     return target
 
 
 def load(path: str | Path) -> SAE:
-    """Read such a directory, of saers or of SAELens (architecture ``topk``).
+    """Read such a directory, of saers or of SAELens (``topk``, ``jumprelu``).
 
     Raises
     ------
@@ -74,7 +82,13 @@ def load(path: str | Path) -> SAE:
         raise FormatError(
             f"{weights_file}: W_dec is {tuple(weights['W_dec'].shape)}, {CONFIG} says {shape}"
         )
-    sae = SAE(shape[1], shape[0], config["k"], layer_norm=_has_layer_norm(config, config_file))
+    sae = SAE(
+        shape[1],
+        shape[0],
+        _width(config),
+        layer_norm=_has_layer_norm(config, config_file),
+        threshold=_threshold(config, weights, weights_file),
+    )
     _assign(sae, weights, config)
     sae.metadata = dict(config.get("metadata", {}))
     if sae.layer_norm and _SCALE in sae.metadata:
@@ -92,18 +106,21 @@ def _describe(sae: SAE) -> dict[str, Any]:
     }
     if sae.layer_norm:
         metadata[_SCALE] = sae.scale.tolist()
+    # A scale that is folded in leaves decoder rows of other lengths than 1.
+    kind: dict[str, Any] = {"architecture": "topk", "k": sae.k}
+    kind["rescale_acts_by_decoder_norm"] = False
+    if sae.threshold is not None:
+        kind = {"architecture": "jumprelu"}
+        metadata[_ROOM] = sae.k
     return {
-        "architecture": "topk",
+        **kind,
         "d_in": sae.channels,
         "d_sae": sae.latents,
-        "k": sae.k,
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": True,
         "normalize_activations": "layer_norm" if sae.layer_norm else "none",
         "reshape_activations": "none",
-        # A scale that is folded in leaves decoder rows of other lengths than 1.
-        "rescale_acts_by_decoder_norm": False,
         "metadata": metadata,
     }
 
@@ -115,12 +132,13 @@ def _read_config(file: Path) -> dict[str, Any]:
         raise FormatError(f"{file}: not JSON: {error}") from error
     if not isinstance(config, dict):
         raise FormatError(f"{file}: must hold an object, got {type(config).__name__}")
-    if config.get("architecture") != "topk":
-        raise FormatError(f"{file}: architecture must be topk, got {config.get('architecture')!r}")
-    for key in ("d_in", "d_sae", "k"):
+    architecture = config.get("architecture")
+    if architecture not in ("topk", "jumprelu"):
+        raise FormatError(f"{file}: architecture must be topk or jumprelu, got {architecture!r}")
+    for key in ("d_in", "d_sae") + (("k",) if architecture == "topk" else ()):
         if not isinstance(config.get(key), int) or config[key] < 1:
             raise FormatError(f"{file}: {key} must be a whole number above 0")
-    if config["k"] > config["d_sae"]:
+    if config.get("k", 0) > config["d_sae"]:
         raise FormatError(f"{file}: k is {config['k']}, above d_sae ({config['d_sae']})")
     return config
 
@@ -137,6 +155,21 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
         if not torch.isfinite(weights[key]).all():
             raise FormatError(f"{file}: {key} holds NaN or infinite values")
     return weights
+
+
+def _width(config: dict[str, Any]) -> int:
+    """Latents at a position for which codes have room."""
+    room = config.get("metadata", {}).get(_ROOM, _DEFAULT_ROOM)
+    return int(config.get("k", min(config["d_sae"], room)))
+
+
+def _threshold(config: dict[str, Any], weights: dict[str, Tensor], file: Path) -> Tensor | None:
+    if config["architecture"] == "topk":
+        return None
+    found = weights.get("threshold")
+    if found is None or found.shape != (config["d_sae"],) or not torch.isfinite(found).all():
+        raise FormatError(f"{file}: threshold must be {config['d_sae']} finite numbers")
+    return found
 
 
 def _has_layer_norm(config: dict[str, Any], file: Path) -> bool:
@@ -156,6 +189,6 @@ def _assign(sae: SAE, weights: dict[str, Tensor], config: dict[str, Any]) -> Non
         sae.b_enc.add_(sae.encoder @ sae.b_dec)
     if config.get("rescale_acts_by_decoder_norm", False):
         length = torch.linalg.vector_norm(sae.W_dec, dim=1)
-        sae.b_enc.mul_(length)
+        sae.b_enc.mul_(length)  # thresholds stay: SAELens compares what is rescaled
         sae.encoder.mul_(length.unsqueeze(1))
         sae.W_dec.div_(length.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(1))

@@ -1,30 +1,41 @@
-"""Training of a sparse autoencoder, from the first batch to the folded weights."""
+"""Training of sparse autoencoders over one stream, from the first batch to the folded weights."""
 
-import json
-import math
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 import torch
+from torch import Tensor
 
-from saers.layer import ActivationSource
 from saers.progress import SILENT, Progress
-from saers.sae import checkpoint, normalise
-from saers.sae.buffer import Feed
+from saers.sae.buffer import Feed, Place
 from saers.sae.config import TrainConfig
-from saers.sae.dataset import open_file
-from saers.sae.metrics import Evaluation, evaluate
+from saers.sae.holdout import divide
+from saers.sae.member import Member, TrainingDivergedError
+from saers.sae.metrics import evaluate
 from saers.sae.module import SAE
-from saers.sae.normalise import Normaliser
-from saers.sae.sources import Source, open_tokens
-from saers.sae.sparse import unit_rows
-from saers.sae.step import Report, Stepper
+from saers.sae.parallel import join_crew
+from saers.sae.sources import Rows, Source, open_tokens
+from saers.sae.start import find_background, fit_normaliser, initial_sae
+from saers.sae.trackers import open_tracker
 
+__all__ = ["TrainResult", "TrainingDivergedError", "initial_sae", "train_sae", "train_sweep"]
 
-class TrainingDivergedError(ArithmeticError):
-    """The loss or a weight became NaN or infinite; the last good checkpoint is kept."""
+# What autoencoders that share a stream must have in common.
+_OF_STREAM = (
+    "batch_size",
+    "buffer_tokens",
+    "buffer_windows",
+    "background",
+    "strands",
+    "holdout",
+)
+_PROBE = 16_384  # held-out positions that are measured during training
 
 
 class TrainResult(NamedTuple):
@@ -32,7 +43,8 @@ class TrainResult(NamedTuple):
 
     ``metrics`` holds ``split`` (``holdout``, or ``train`` where nothing was held out), the keys
     of :meth:`saers.sae.metrics.Evaluation.summary`, and ``steps``, ``trained_tokens``,
-    ``gamma_after``, ``seconds``.
+    ``gamma_after``, ``seconds``, and ``waiting_share``, the share of the training time that was
+    spent waiting for the source.
     """
 
     sae: SAE
@@ -45,12 +57,16 @@ def train_sae(
     *,
     device: str | torch.device | None = None,
     stats: pl.DataFrame | None = None,
+    mask: Rows | None = None,
     validation: Source | None = None,
     progress: Progress | None = None,
     state_dir: str | Path | None = None,
     metrics_path: str | Path | None = None,
+    log_to: str | None = None,
 ) -> TrainResult:
     """Train a sparse autoencoder.
+
+    Under ``torchrun`` every process takes its part of each batch, and gets the result.
 
     Parameters
     ----------
@@ -67,16 +83,21 @@ def train_sae(
     stats
         Channel statistics (`schema.STATS`) for the map of the input; by default they are
         measured on the first buffer.
+    mask
+        (n,) True where a row of an array may be used.
     validation
-        What to measure the result on; by default the windows of split ``holdout`` of an
-        `ActivationSource`, else the source.
+        What to measure the result on; by default what is held out of the source: its windows of
+        split ``holdout``, else what ``config.holdout`` makes of it.
     progress
         Told of every step.
     state_dir
         Folder for checkpoints. A run that finds one there goes on from it, with the result that
         an unbroken run would have had, to the bit on a CPU.
     metrics_path
-        File for one line of JSON every ``log_every`` steps, and one for the evaluation.
+        File for one line of JSON every ``log_every`` steps, one for every measurement on
+        held-out positions, and one for the evaluation at the end.
+    log_to
+        Also show these numbers on ``tensorboard`` or ``wandb``, beside ``metrics_path``.
 
     Returns
     -------
@@ -90,6 +111,8 @@ def train_sae(
         or infinite.
     TrainingDivergedError
         If the loss becomes NaN or infinite.
+    MemoryError
+        If there is too little memory; says what to lower.
 
     Examples
     --------
@@ -98,188 +121,243 @@ def train_sae(
     >>> sae.encode(rows).values.shape, metrics["trained_tokens"]
     (torch.Size([512, 2]), 1280)
     """
-    began = time.monotonic()
-    run = _Run(source, config, _device(device), stats)
-    run.keep_in(state_dir, metrics_path)
-    run.learn(progress or SILENT)
-    sae = run.folded()
-    split, held_out = _held_out(source, validation)
-    result = evaluate(sae, run.feed.look() if held_out is None else held_out, seed=config.seed)
-    facts = run.conclude(sae, result, split)
-    return TrainResult(sae, facts | {"seconds": time.monotonic() - began})
+    places = [_Places(_path(state_dir), _path(metrics_path))]
+    run = _Run(source, [config], places, device=device, mask=mask, log_to=log_to)
+    return run.through(stats, validation, progress or SILENT)[0]
+
+
+def train_sweep(
+    source: Source,
+    configs: Sequence[TrainConfig],
+    *,
+    device: str | torch.device | None = None,
+    stats: pl.DataFrame | None = None,
+    mask: Rows | None = None,
+    validation: Source | None = None,
+    progress: Progress | None = None,
+    folders: Sequence[str | Path] | None = None,
+    log_to: str | None = None,
+) -> list[TrainResult]:
+    """Train several autoencoders in one pass over one stream.
+
+    Each ends with the bits that :func:`train_sae` alone would give it on that stream. They may
+    differ in whatever does not belong to the stream; ``order_seed`` is the first one's.
+
+    Parameters
+    ----------
+    source, device, stats, mask, validation, progress, log_to
+        As for :func:`train_sae`.
+    configs
+        Settings of each.
+    folders
+        A folder for each, for its checkpoints (``state/``) and metrics (``metrics.jsonl``).
+
+    Raises
+    ------
+    ValueError
+        If the settings of the stream differ, or as :func:`train_sae` does.
+
+    Examples
+    --------
+    >>> rows = torch.randn(512, 4, generator=torch.Generator().manual_seed(0))
+    >>> configs = [TrainConfig(k=k, steps=20, batch_size=64) for k in (1, 2)]
+    >>> [result.sae.k for result in train_sweep(rows, configs)]
+    [1, 2]
+    """
+    if not configs:
+        raise ValueError("configs must hold at least one, got none")
+    if folders is not None and len(folders) != len(configs):
+        raise ValueError(f"folders must be {len(configs)}, one for each, got {len(folders)}")
+    configs = [replace(config, order_seed=configs[0].stream_seed) for config in configs]
+    for name in _OF_STREAM:
+        values = {getattr(config, name) for config in configs}
+        if len(values) > 1:
+            raise ValueError(f"{name} must be the same for all, as they share a stream: {values}")
+    places = [
+        _Places(Path(folder) / "state", Path(folder) / "metrics.jsonl") for folder in folders or ()
+    ] or [_Places(None, None)] * len(configs)
+    run = _Run(source, configs, places, device=device, mask=mask, log_to=log_to)
+    return run.through(stats, validation, progress or SILENT)
+
+
+class _Places(NamedTuple):
+    """Where one autoencoder leaves what a later run needs."""
+
+    state: Path | None
+    log: Path | None
 
 
 class _Run:
-    """One run: where it stands, and what it leaves behind."""
+    """One pass over a stream."""
 
     def __init__(
         self,
         source: Source,
-        config: TrainConfig,
-        device: torch.device,
-        stats: pl.DataFrame | None,
+        configs: Sequence[TrainConfig],
+        places: Sequence[_Places],
+        *,
+        device: str | torch.device | None,
+        mask: Rows | None,
+        log_to: str | None,
     ) -> None:
-        self.tokens = open_tokens(source, config)
-        self.config = config.resolve(self.tokens.channels)
-        self._asked = config
-        self.device = device
-        self._stats = stats
-        self._folder: Path | None = None
-        self._log: Path | None = None
-        self._saved_step = 0
+        self.crew, self.device = join_crew(_device(device))
+        first = configs[0]
+        if first.batch_size % self.crew.size:
+            raise ValueError(
+                f"batch_size must be a multiple of the {self.crew.size} processes, "
+                f"got {first.batch_size}"
+            )
+        self.division = divide(source, first.holdout, mask=mask)
+        self.tokens = open_tokens(self.division.train, first, mask=self.division.train_mask)
+        self.members = [
+            self._member(config, place, log_to)
+            for config, place in zip(configs, places, strict=True)
+        ]
 
-    def keep_in(self, folder: str | Path | None, log: str | Path | None) -> None:
-        """Find the checkpoint of an earlier run, or begin; cut its log back to that place."""
-        self._folder = None if folder is None else Path(folder)
-        self._log = None if log is None else Path(log)
-        found = None if self._folder is None else checkpoint.read(self._folder)
-        if found is not None:
-            found.require(self._identity())
+    def _member(self, config: TrainConfig, place: _Places, log_to: str | None) -> Member:
+        trackers = []
+        if log_to is not None and self.crew.rank == 0:
+            trackers = [open_tracker(log_to, place.log.parent if place.log else Path("runs"))]
+        return Member(
+            config,
+            self.tokens.channels,
+            self.tokens.signature(),
+            folder=place.state,
+            log=place.log,
+            crew=self.crew,
+            trackers=trackers,
+        )
+
+    def through(
+        self, stats: pl.DataFrame | None, validation: Source | None, progress: Progress
+    ) -> list[TrainResult]:
+        """Train, evaluate and describe every member."""
+        began = time.monotonic()
+        with _naming_memory(self.members[0].config):
+            held_out = self._held_out(validation)
+            self._begin(stats)
+            try:
+                seconds = self._learn(progress, held_out)
+                results = [self._conclude(member, held_out) for member in self.members]
+            finally:
+                self.feed.close()
+        waiting = self.feed.waited / seconds if seconds else 0.0
+        spent = {"seconds": time.monotonic() - began, "waiting_share": waiting}
+        return [TrainResult(sae, facts | spent) for sae, facts in results]
+
+    def _held_out(self, validation: Source | None) -> "_HeldOut":
+        if validation is not None:
+            return _HeldOut(validation, None)
+        return _HeldOut(self.division.held_out, self.division.held_out_mask)
+
+    def _begin(self, stats: pl.DataFrame | None) -> None:
+        """Look at the stream, and put every member where it stands."""
+        members = self.members
+        # After a kill between two checkpoints, members that are ahead wait for the others.
+        place = min(member.place for member in members)
+        self.step = min(member.found.facts.steps_done if member.found else 0 for member in members)
+        last = max(member.config.steps for member in members)
+        first = members[0].config
         self.feed = Feed(
             self.tokens,
-            self.config.batch_size,
-            seed=self.config.seed,
-            place=None if found is None else found.facts.place,
+            first.batch_size,
+            seed=first.stream_seed,
+            place=place,
+            wanted=last - self.step,
+            crew=self.crew,
         )
-        self.normaliser = (self._fit() if found is None else found.normaliser).to(self.device)
-        sae = initial_sae(self.config, self.normaliser)
-        self.stepper = Stepper(sae, self.config, variance=self.normaliser.variance)
-        if found is not None:
-            found.restore(self.stepper)
-            self._saved_step = self.stepper.steps_done
-        if self._log is not None:
-            _cut(self._log, 0 if found is None else found.facts.metrics_bytes)
+        channels = self.tokens.channels
+        look = cache(self.feed.look)
+        known = next((member.found for member in members if member.found), None)
+        thinning = (
+            find_background(first.background, look)
+            if known is None
+            else known.thinning(first.background)
+        )
+        fitted = cache(lambda kind: fit_normaliser(kind, look, stats, channels).to(self.device))
+        for member in members:
+            kept = member.found and member.found.normaliser.to(self.device)
+            member.begin(kept or fitted(member.config.normalize), thinning)
+        self.feed.thin(thinning)
 
-    def learn(self, progress: Progress) -> None:
-        """Take the steps that are left."""
-        stepper, config = self.stepper, self.config
-        progress.start("train", config.steps)
-        progress.advance(stepper.steps_done)
-        while stepper.steps_done < config.steps:
+    def _learn(self, progress: Progress, held_out: "_HeldOut") -> float:
+        """Take the steps that are left; return the seconds that they took."""
+        steps = max(member.config.steps for member in self.members)
+        if self.crew.rank > 0:
+            progress = SILENT
+        progress.start("train", steps)
+        progress.advance(self.step)
+        probe = self._probe(held_out, steps)
+        began = time.perf_counter()
+        while self.step < steps:
             batch = self.feed.next_batch()
             if batch is None:
-                progress.say(f"the source ended after {stepper.steps_done} of {config.steps} steps")
+                progress.say(f"the source ended after {self.step} of {steps} steps")
                 break
-            report = stepper.step(self.normaliser.apply(batch.to(self.device)))
+            batch = batch.to(self.device, non_blocking=True)
+            for member in self.members:
+                if member.stepper.steps_done == self.step < member.config.steps:
+                    member.learn(batch, self.feed.place, probe)
+            self.step += 1
             progress.advance()
-            done, last = stepper.steps_done, stepper.steps_done == config.steps
-            if done % config.log_every == 0 or last:
-                self._note(report)
-            if done % config.checkpoint_every == 0:
-                self._save()
-        if stepper.steps_done > self._saved_step:
-            self._save()
+        for member in self.members:
+            member.save(self.feed.place)
+        return time.perf_counter() - began
 
-    def folded(self) -> SAE:
-        """Write the input map into a copy of the weights."""
-        sae = self.stepper.sae.fold(self.normaliser.centre, self.normaliser.scale)
-        return sae.requires_grad_(False)
-
-    def conclude(self, sae: SAE, result: Evaluation, split: str) -> dict[str, Any]:
-        """Describe the autoencoder, and log the evaluation."""
-        facts = {
-            "split": split,
-            **result.summary(),
-            "gamma_after": self.normaliser.gamma_after,
-            "steps": self.stepper.steps_done,
-            "trained_tokens": self.stepper.steps_done * self.config.batch_size,
-        }
-        normaliser = {
-            "centre": self.normaliser.centre.tolist(),
-            "scale": self.normaliser.scale.tolist(),
-        }
-        sae.describe(self.tokens.origin())
-        sae.describe({"training": self.config.as_dict(), "normaliser": normaliser})
-        sae.describe({"metrics": facts, "torch_version": torch.__version__})
-        self._write_line({"step": self.stepper.steps_done, "evaluation": facts})
-        return facts
-
-    def _identity(self) -> dict[str, Any]:
-        settings = self._asked.as_dict()
-        # How often a run writes does not change what it learns.
-        kept = {key: settings[key] for key in settings if not key.endswith("_every")}
-        return kept | {"source": self.tokens.signature()}
-
-    def _fit(self) -> Normaliser:
-        if self._stats is not None:
-            moments = normalise.moments_of(self._stats, self.tokens.channels)
-        else:
-            moments = normalise.measure(self.feed.look())
-        return normalise.fit(self.config.normalize, moments)
-
-    def _note(self, report: Report) -> None:
-        """Log one step, having made sure that it is sound."""
-        step, config = self.stepper.steps_done, self.config
-        numbers = {
-            "loss": float(report.loss),
-            "fvu": float(report.fvu),
-            "aux_loss": float(report.aux_loss),
-            "l0": float(report.active),
-            "dead_share": report.dead / self.stepper.sae.latents,
-            "gradient_norm": float(report.gradient_norm),
-        }
-        if not all(map(math.isfinite, numbers.values())):
-            self._diverged()
-        line = {"step": step, "tokens": step * config.batch_size, "epoch": self.feed.place.epoch}
-        self._write_line(line | {"learning_rate": config.rate_at(step - 1)} | numbers)
-
-    def _save(self) -> None:
-        if self._folder is None:
-            return
-        if not all(torch.isfinite(weight).all() for weight in self.stepper.sae.parameters()):
-            self._diverged()
-        size = self._log.stat().st_size if self._log is not None and self._log.exists() else 0
-        facts = checkpoint.Facts(self._identity(), self.stepper.steps_done, self.feed.place, size)
-        checkpoint.write(self._folder, self.stepper, self.normaliser, facts)
-        self._saved_step = self.stepper.steps_done
-
-    def _diverged(self) -> None:
-        kept = "no checkpoint was asked for"
-        if self._folder is not None:
-            kept = f"the last good checkpoint is of step {self._saved_step}, in {self._folder}"
-        raise TrainingDivergedError(
-            f"the loss is no longer finite at step {self.stepper.steps_done}; {kept}. Lower "
-            f"learning_rate (it is {self.config.learning_rate:g}), or set clip"
+    def _probe(self, held_out: "_HeldOut", steps: int) -> Tensor | None:
+        """Take held-out positions to measure during training, where that is due at all."""
+        due = any(member.config.eval_every < member.config.steps for member in self.members)
+        if held_out.source is None or not due or self.step >= steps:
+            return None
+        config = self.members[0].config
+        tokens = open_tokens(
+            held_out.source,
+            replace(config, strands="forward", buffer_tokens=max(_PROBE, config.batch_size)),
+            split="holdout",
+            mask=held_out.mask,
         )
+        feed = Feed(tokens, 1, seed=config.stream_seed, place=Place(), wanted=0)
+        try:
+            return feed.look()[:_PROBE].to(self.device)
+        finally:
+            feed.close()
 
-    def _write_line(self, facts: dict[str, Any]) -> None:
-        if self._log is not None:
-            with self._log.open("a") as file:
-                file.write(json.dumps(facts) + "\n")
-
-
-@torch.no_grad()
-def initial_sae(config: TrainConfig, normaliser: Normaliser) -> SAE:
-    """Draw the first weights, on the CPU so that they are the same for every device."""
-    channels = len(normaliser.centre)
-    config = config.resolve(channels)
-    latents = config.latents(channels)
-    sae = SAE(channels, latents, config.k or 1, layer_norm=config.layer_norm)
-    generator = torch.Generator().manual_seed(config.seed)
-    if config.unit_decoder:
-        sae.W_dec.normal_(generator=generator)
-        unit_rows(sae.W_dec)
-    else:
-        # As torch.nn.Linear draws the weights of a layer with that many inputs.
-        sae.W_dec.uniform_(-(latents**-0.5), latents**-0.5, generator=generator)
-    if config.tied_init:
-        sae.encoder.copy_(sae.W_dec)
-    else:
-        sae.encoder.uniform_(-(channels**-0.5), channels**-0.5, generator=generator)
-    if config.bias_init and not config.layer_norm:
-        sae.b_dec.copy_(normaliser.mean)
-    return sae.to(normaliser.centre.device)
+    def _conclude(self, member: Member, held_out: "_HeldOut") -> tuple[SAE, dict[str, Any]]:
+        sae, seed = member.folded(), member.config.seed
+        if held_out.source is None:
+            result, split = evaluate(sae, self.feed.look(), seed=seed), "train"
+        else:
+            split = "holdout"
+            result = evaluate(sae, held_out.source, seed=seed, mask=held_out.mask)
+        return sae, member.conclude(sae, result, split, self.tokens.origin())
 
 
-def _held_out(source: Source, validation: Source | None) -> tuple[str, Source | None]:
-    """Choose what to measure on; None stands for a part of what was trained on."""
-    if validation is not None:
-        return "holdout", validation
-    if isinstance(source, str | Path):
-        source = open_file(source)
-    if isinstance(source, ActivationSource) and (source.windows["split"] == "holdout").any():
-        return "holdout", source
-    return "train", None
+class _HeldOut(NamedTuple):
+    """What metrics are measured on; None stands for a part of what was trained on."""
+
+    source: Source | None
+    mask: Rows | None
+
+
+@contextmanager
+def _naming_memory(config: TrainConfig) -> Iterator[None]:
+    """Say what to lower where there is too little memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        short = ("can't allocate memory", "not enough memory", "out of memory")
+        if not isinstance(error, MemoryError) and not any(s in text.lower() for s in short):
+            raise
+        raise MemoryError(
+            f"too little memory ({text.splitlines()[0] if text else 'no more is free'}): lower "
+            f"batch_size (it is {config.batch_size}), n_latents or expansion (it is "
+            f"{config.n_latents} latents), or buffer_tokens"
+        ) from error
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _device(name: str | torch.device | None) -> torch.device:
@@ -292,10 +370,3 @@ def _device(name: str | torch.device | None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device must be there, got {str(name)!r}, but torch sees no GPU")
     return device
-
-
-def _cut(log: Path, length: int) -> None:
-    """Keep the first ``length`` bytes: a killed run wrote more after its last checkpoint."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        file.truncate(min(length, file.tell()))
