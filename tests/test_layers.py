@@ -15,8 +15,9 @@ ORDER = """
     windows activations capture stats topk
     sae.config sae
     seqlets motifs.engines motifs.databases motifs matches annotations relations embedding
+    faithfulness
     plotting atlas viewer
-    context steps pipeline demo cli __main__
+    run_inputs context steps pipeline demo cli __main__
 """.split()
 
 

@@ -29,14 +29,14 @@ class ModelSection(Section):
     """The trained model and the layer to explain."""
 
     adapter: str = "module"
-    """How the model is loaded: "module" (any torch.nn.Module) or "toy" (the demo's)."""
+    """How the model is loaded: "module" (any torch.nn.Module), "borzoi" or "toy" (the demo's)."""
     source: str = ""
     """For "module": "file.py:function" or "package.module:function" that builds the network.
-    For "toy": the folder with config.json and model.safetensors."""
+    For "borzoi" and "toy": the folder with config.json and model.safetensors."""
     weights: str = ""
     """State dict to load into the network: .safetensors, or .pt/.pth with tensors alone."""
     options: dict[str, Any] = {}
-    """Keyword arguments of the function in ``source``."""
+    """Keyword arguments of the function in ``source``; for "borzoi" species, input_length."""
     layer: str
     """Name of the layer whose activations are explained; ``saers doctor RECIPE`` lists them."""
 

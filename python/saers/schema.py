@@ -152,6 +152,25 @@ EMBEDDING: Columns = {
     "cluster": pl.Int64,  # -1: in no cluster
 }
 
+FAITHFULNESS: Columns = {
+    "track": pl.Int64,
+    "name": pl.String,
+    "assay": pl.String,
+    "n": pl.Int64,  # bins of all windows
+    "pearson": pl.Float64,  # spliced beside original outputs
+    "pearson_low": pl.Float64,  # intervals of 95 %, by resampling windows
+    "pearson_high": pl.Float64,
+    "r_squared": pl.Float64,
+    "loss_recovered_zero": pl.Float64,  # 1 - MSE(spliced) / MSE(ablated)
+    "loss_recovered_zero_low": pl.Float64,
+    "loss_recovered_zero_high": pl.Float64,
+    "loss_recovered_mean": pl.Float64,
+    "loss_recovered_mean_low": pl.Float64,
+    "loss_recovered_mean_high": pl.Float64,
+    "pearson_target_original": pl.Float64,  # null where no targets were given
+    "pearson_target_spliced": pl.Float64,
+}
+
 
 def empty(columns: Columns) -> pl.DataFrame:
     """Make a table without rows.

@@ -21,6 +21,7 @@ from saers.cli import (
     embed,
     encode,
     export,
+    faithfulness,
     fasta,
     init,
     layers,
@@ -68,6 +69,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "embed": embed.embed,
         "atlas": atlas.atlas,
     },
+    "Questions": {"faithfulness": faithfulness.faithfulness},
     "Models": {"layers": layers.layers, "truncate": truncate.truncate},
     "On plain files": {
         "topk": topk.topk,

@@ -1,0 +1,91 @@
+"""What the questions ask of a finished run: its whole model, its autoencoder, its windows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from saers.genome import Genome
+from saers.recipe import Recipe
+from saers.store import RunStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from saers.models.base import SequenceModel
+    from saers.sae.module import SAE
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """A run directory, opened part by part."""
+
+    store: RunStore
+    recipe: Recipe
+
+    @cached_property
+    def model(self) -> "SequenceModel":
+        """The whole model of the recipe, outputs and all."""
+        from saers.models import load
+
+        section = self.recipe.model
+        if section is None:
+            raise ValueError("the recipe has no [model]: activations alone have no outputs")
+        return load(
+            section.source,
+            adapter=section.adapter,
+            options=section.options,
+            weights=section.weights or None,
+            device=self.recipe.capture.device,
+        )
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return self.recipe.model.layer if self.recipe.model else ""
+
+    @cached_property
+    def sae(self) -> "SAE":
+        """The autoencoder."""
+        from saers.sae.module import SAE
+
+        return SAE.load(self.store.path("sae"))
+
+    @cached_property
+    def mean(self) -> npt.NDArray[np.float32] | None:
+        """The layer's mean, where the run has statistics."""
+        if not self.store.has("stats"):
+            return None
+        return self.store.read_table("stats")["mean"].to_numpy().astype(np.float32)
+
+    def windows(self, split: str, limit: int | None = None) -> pl.DataFrame:
+        """Choose windows of a split; of too many, some that are spread over all.
+
+        Raises
+        ------
+        ValueError
+            If the split has none.
+        """
+        table = self.store.read_table("windows")
+        chosen = table if split == "all" else table.filter(pl.col("split") == split)
+        if chosen.is_empty():
+            raise ValueError(
+                f"the run has no windows of split {split!r}: name holdout chromosomes in the "
+                "recipe, or choose --split all"
+            )
+        if limit is None or limit >= chosen.height:
+            return chosen
+        return chosen[np.linspace(0, chosen.height - 1, limit).round().astype(int)]
+
+    def sequences(self, windows: pl.DataFrame) -> Iterator["torch.Tensor"]:
+        """Yield one-hot batches (b, length, 4) of windows of one length."""
+        import torch
+
+        genome = Genome(self.recipe.genome.fasta)
+        size = self.recipe.capture.batch_size
+        for batch in windows.select("chrom", "start", "end").iter_slices(size):
+            yield torch.from_numpy(genome.onehot(batch, np.float32, pad=True))
