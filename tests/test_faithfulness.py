@@ -140,12 +140,12 @@ def test_any_module_is_measured():
 
 def test_an_autoencoder_of_another_layer_is_refused(borzoi):
     sae = autoencoder(19)
-    sae.describe({"layer": "conv1d_2"})
+    sae.describe({"hook_name": "conv1d_2"})
     with pytest.raises(ValueError, match="trained on layer 'conv1d_2', not on 'conv1d_1'"):
         measure(borzoi, sae, "conv1d_1", batches(1))
     with pytest.raises(ValueError, match="takes 19 channels, layer 'conv1d_2' has 23"):
         measure(borzoi, sae, "conv1d_2", batches(1))
-    sae.describe({"layer": "res_tower.0"})
+    sae.describe({"hook_name": "res_tower.0"})
     measure(borzoi, sae, "conv1d_1", batches(1), n_bootstrap=0)
 
 
@@ -181,12 +181,34 @@ def test_tracks_of_borzoi_are_read(tmp_path):
         read_tracks(file)
 
 
-def test_the_verb_measures_a_run(tmp_path):
+def test_the_verbs_measure_a_run(tmp_path):
     run = tmp_path / "run"
-    run_recipe(write_inputs(tmp_path, steps=40), run, last="train")
-    done = CliRunner().invoke(app, ["faithfulness", str(run), "--limit", "3", "--json"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["windows"] == 3
+    run_recipe(write_inputs(tmp_path, steps=40), run, last="seqlets")
+
+    def ask(*command):
+        done = CliRunner().invoke(app, [*command, "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    assert ask("faithfulness", str(run), "--limit", "3")["windows"] == 3
     table = pl.read_parquet(run / "faithfulness.parquet")
     assert dict(table.schema) == dict(schema.FAITHFULNESS)
     assert table["loss_recovered_mean"].is_not_null().any()
+
+    found = ask("perturb", str(run), "--top", "2", "--limit", "2")
+    table = pl.read_parquet(run / "effects.parquet")
+    assert sorted(set(table["feature"])) == sorted(found["features"])
+    assert dict(table.schema) == dict(schema.EFFECTS)
+    sizes = [abs(row["effect"]) for row in found["strongest"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > 0
+
+    seqlets = pl.read_parquet(run / "seqlets.parquet")
+    feature = int(seqlets["feature"][0])
+    ask("perturb", str(run), "--feature", str(feature), "--shuffle", "--per-feature", "4")
+    table = pl.read_parquet(run / "shuffled.parquet")
+    assert dict(table.schema) == dict(schema.SHUFFLED)
+    assert table["n_seqlets"].to_list() == [4] * 3
+    wrong = CliRunner().invoke(app, ["perturb", str(run), "--edit", "double"])
+    assert wrong.exit_code == 1
+    assert "edit must be one of" in wrong.output

@@ -15,7 +15,7 @@ ORDER = """
     windows activations capture stats topk
     sae.config sae
     seqlets motifs.engines motifs.databases motifs matches annotations relations embedding
-    faithfulness
+    faithfulness perturbation screening
     plotting atlas viewer
     run_inputs context steps pipeline demo cli __main__
 """.split()

@@ -53,7 +53,7 @@ def halves(model: SequenceModel, onehot: "torch.Tensor", layer: str) -> Halves:
         return Halves(state.values.mT, go_on)
     return Halves(
         model.capture(onehot, layer),
-        lambda activations: _outputs(model.run_from(layer, activations, onehot=onehot)),
+        lambda activations: outputs_of(model.run_from(layer, activations, onehot=onehot)),
     )
 
 
@@ -124,7 +124,7 @@ def measure(
     for onehot in sequences:
         with torch.no_grad():
             half = halves(model, onehot, layer)
-            original = _outputs(half.outputs(half.activations))
+            original = outputs_of(half.outputs(half.activations))
             tally.begin(original)
             spliced = half.outputs(_reconstructed(sae, half.activations, keep_error=keep_error))
             tally.add("spliced", original, spliced)
@@ -153,8 +153,7 @@ def check_layer(sae: "SAE", model: SequenceModel, layer: str) -> None:
             f"the autoencoder takes {sae.channels} channels, layer {info.name!r} has "
             f"{info.channels}"
         )
-    own = sae.metadata.get("layer")
-    own = own.get("name") if isinstance(own, dict) else own
+    own = sae.metadata.get("hook_name")  # SAELens's word for the layer
     if own is not None and own != info.name and not _same(model, own, info.name):
         raise ValueError(f"the autoencoder was trained on layer {own!r}, not on {info.name!r}")
 
@@ -256,7 +255,7 @@ def _table(tally: _Tally, tracks: pl.DataFrame | None) -> pl.DataFrame:
     found = {name: _agreement(sums) for name, sums in tally.sums.items()}
     spliced = found["spliced"]
     n_tracks = spliced.pearson.shape[1]
-    columns: dict[str, Any] = {"track": np.arange(n_tracks), **_names(tracks, n_tracks)}
+    columns: dict[str, Any] = {"track": np.arange(n_tracks), **track_names(tracks, n_tracks)}
     columns["n"] = np.full(n_tracks, tally.n_bins)
     columns |= _with_interval("pearson", spliced.pearson) | {"r_squared": spliced.r_squared[0]}
     for name in ("zero", "mean"):
@@ -285,7 +284,8 @@ def _with_interval(name: str, values: Sums) -> dict[str, Sums]:
     return {name: values[0], f"{name}_low": low, f"{name}_high": high}
 
 
-def _names(tracks: pl.DataFrame | None, n_tracks: int) -> dict[str, Any]:
+def track_names(tracks: pl.DataFrame | None, n_tracks: int) -> dict[str, Any]:
+    """Name the tracks of a table: columns ``name`` and ``assay``."""
     if tracks is None:
         return {"name": [str(i) for i in range(n_tracks)], "assay": [""] * n_tracks}
     if tracks.height != n_tracks:
@@ -329,7 +329,7 @@ def _target(
     return torch.as_tensor(np.asarray(target)).to(original)
 
 
-def _outputs(outputs: Any) -> "torch.Tensor":  # noqa: ANN401
+def outputs_of(outputs: Any) -> "torch.Tensor":  # noqa: ANN401
     """Require outputs by track and bin; a model of one bin may leave the bins out."""
     import torch
 

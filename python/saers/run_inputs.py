@@ -89,3 +89,18 @@ class RunInputs:
         size = self.recipe.capture.batch_size
         for batch in windows.select("chrom", "start", "end").iter_slices(size):
             yield torch.from_numpy(genome.onehot(batch, np.float32, pad=True))
+
+    def around(self, places: pl.DataFrame) -> Iterator["torch.Tensor"]:
+        """Yield one-hot windows (1, length, 4) with places (chrom, start, end) in the middle.
+
+        They are as long as the model's input, or the run's windows where it takes any.
+        """
+        import torch
+
+        genome = Genome(self.recipe.genome.fasta)
+        own = self.store.read_table("windows").select(pl.col("end") - pl.col("start"))
+        length = self.model.input_length or int(own.item(0, 0))
+        first = (pl.col("start") + pl.col("end")) // 2 - length // 2
+        windows = places.select("chrom", first.alias("start"), (first + length).alias("end"))
+        for window in windows.iter_slices(1):
+            yield torch.from_numpy(genome.onehot(window, np.float32, pad=True))

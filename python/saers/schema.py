@@ -171,6 +171,28 @@ FAITHFULNESS: Columns = {
     "pearson_target_spliced": pl.Float64,
 }
 
+EFFECTS: Columns = {
+    "feature": pl.UInt32,
+    "track": pl.Int64,
+    "name": pl.String,
+    "assay": pl.String,
+    "n_windows": pl.Int64,
+    "n_active": pl.Int64,  # windows in which the edit changed something
+    "effect": pl.Float64,  # mean over bins and windows of changed less original output
+    "effect_low": pl.Float64,  # interval of 95 %, by resampling windows
+    "effect_high": pl.Float64,
+    "log2_effect": pl.Float64,
+}
+
+SHUFFLED: Columns = {
+    "feature": pl.UInt32,
+    "track": pl.Int64,
+    "name": pl.String,
+    "assay": pl.String,
+    "n_seqlets": pl.Int64,
+    "log_d2": pl.Float64,  # length over bins of the change of log2(output + 1), mean over seqlets
+}
+
 
 def empty(columns: Columns) -> pl.DataFrame:
     """Make a table without rows.

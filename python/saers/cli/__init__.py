@@ -27,6 +27,7 @@ from saers.cli import (
     layers,
     match,
     motifs,
+    perturb,
     relate,
     run,
     seqlets,
@@ -69,7 +70,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "embed": embed.embed,
         "atlas": atlas.atlas,
     },
-    "Questions": {"faithfulness": faithfulness.faithfulness},
+    "Questions": {"faithfulness": faithfulness.faithfulness, "perturb": perturb.perturb},
     "Models": {"layers": layers.layers, "truncate": truncate.truncate},
     "On plain files": {
         "topk": topk.topk,

@@ -102,7 +102,8 @@ class ModuleModel:
     ) -> Any:  # noqa: ANN401
         """Compute the outputs from a layer's activations.
 
-        The whole forward pass runs, with the layer's output replaced. Without ``onehot`` it
+        The whole forward pass runs, with the layer's output replaced; gradients are kept where
+        the activations ask for them. Without ``onehot`` it
         runs on an empty sequence, which is exact only where nothing by-passes the layer.
 
         Parameters
@@ -134,7 +135,8 @@ class ModuleModel:
                 )
             return new.to(output)
 
-        with torch.no_grad(), _hooked(self._modules[name], call, replace):
+        wanted = torch.set_grad_enabled(activations.requires_grad)
+        with wanted, _hooked(self._modules[name], call, replace):
             return self.module(inputs)
 
     def info(self, layer: str) -> LayerInfo:

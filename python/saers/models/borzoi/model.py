@@ -75,6 +75,8 @@ class BorzoiModel:
     ) -> torch.Tensor:
         """Compute the tracks from a layer's activations (b, positions, channels).
 
+        Gradients are kept where the activations ask for them.
+
         Parameters
         ----------
         layer
@@ -88,7 +90,7 @@ class BorzoiModel:
         layer = self._named(layer)
         before = State(activations)
         by_passed = self._by_passing(layer)
-        with torch.no_grad():
+        with torch.set_grad_enabled(activations.requires_grad):
             if by_passed is not None:
                 if onehot is None:
                     raise ValueError(f"onehot must be given: convolutions by-pass {layer!r}")

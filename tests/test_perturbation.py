@@ -1,0 +1,174 @@
+"""Features are changed as the formula says, and the outputs follow."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from saers import schema
+from saers.models.borzoi import BorzoiModel
+from saers.models.module import ModuleModel
+from saers.perturbation import Edit, effects, shuffle_seqlets, steer
+from saers.sae.module import SAE
+from saers.screening import screen
+from tests.borzoi import LENGTH, ours, sequences
+
+EDITS = [Edit(), Edit("scale", 2.5), Edit("clamp", 1.5)]
+
+
+@pytest.fixture(scope="module")
+def borzoi():
+    return BorzoiModel(ours(dtype=torch.float64), input_length=LENGTH)
+
+
+def autoencoder(channels, *, latents=64, k=6, layer_norm=False):
+    sae = SAE(channels, latents, k, layer_norm=layer_norm)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        sae.encoder.copy_(torch.randn(latents, channels, generator=generator))
+        sae.W_dec.copy_(torch.randn(latents, channels, generator=generator) / channels**0.5)
+        sae.scale.uniform_(0.5, 2.0, generator=generator)
+    return sae.double()
+
+
+def onehots(n=2, seed=0):
+    return sequences(n=n, seed=seed, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("edit", EDITS)
+def test_steering_changes_the_decoded_activations_by_the_feature_alone(edit, layer_norm):
+    sae = autoencoder(9, layer_norm=layer_norm)
+    rows = torch.randn(50, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    codes = sae.encode(rows)
+    for feature in range(0, 64, 7):
+        dense = torch.zeros(50, 64, dtype=torch.float64).scatter(1, codes.indices, codes.values)
+        before = sae.leave(dense @ sae.W_dec, sae.enter(rows))
+        z = dense[:, feature].clone()
+        dense[:, feature] = {"ablate": 0 * z, "scale": 2.5 * z, "clamp": 0 * z + 1.5}[edit.kind]
+        after = sae.leave(dense @ sae.W_dec, sae.enter(rows))
+        steered = steer(sae, rows, codes, feature, edit)
+        torch.testing.assert_close(steered - rows, after - before, rtol=0, atol=1e-12)
+        same = dense[:, feature] == z
+        assert torch.equal(steered[same], rows[same])
+
+
+def test_no_change_leaves_the_outputs_as_they_were_to_the_bit(borzoi):
+    sae = autoencoder(19)
+    onehot = onehots()
+    rows = borzoi.capture(onehot, "conv1d_1").double()
+    flat = rows.flatten(0, 1)
+    codes = sae.encode(flat)
+    steered = steer(sae, flat, codes, 3, Edit("scale", 1.0)).reshape(rows.shape)
+    again = borzoi.run_from("conv1d_1", steered, onehot=onehot)
+    assert torch.equal(again, borzoi.run_from("conv1d_1", rows, onehot=onehot))
+    table = effects(borzoi, sae, "conv1d_1", [onehot], [3], edit=Edit("scale", 1.0))
+    assert table["effect"].to_list() == [0.0] * 5
+    assert table["n_active"].to_list() == [0] * 5
+
+
+@pytest.mark.parametrize("layer", ["conv1d_1", "conv1d_5", "transformer.0"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_effects_are_those_of_plain_editing(borzoi, layer, edit):
+    sae, onehot = autoencoder(borzoi.layers[layer].channels), onehots()
+    table = effects(borzoi, sae, layer, [onehot], [5, 1], edit=edit, n_bootstrap=0)
+    assert dict(table.schema) == dict(schema.EFFECTS)
+    assert table["feature"].to_list() == [1] * 5 + [5] * 5
+    x = borzoi.prefix(onehot, layer).values.mT
+    for feature in (1, 5):
+        codes = sae.encode(x.flatten(0, 1))
+        z = (codes.values * (codes.indices == feature)).sum(1).reshape(x.shape[:2])
+        wanted = {"ablate": 0 * z, "scale": 2.5 * z, "clamp": 0 * z + 1.5}[edit.kind]
+        changed = x + (wanted - z)[..., None] * sae.W_dec[feature]
+        before, after = (borzoi.run_from(layer, values, onehot=onehot) for values in (x, changed))
+        rows = table.filter(pl.col("feature") == feature)
+        np.testing.assert_allclose(
+            rows["effect"], (after - before).mean(dim=(0, 2)).detach(), rtol=1e-5, atol=1e-7
+        )
+        ratio = torch.log2((after + 1) / (before + 1)).mean(dim=(0, 2)).detach()
+        np.testing.assert_allclose(rows["log2_effect"], ratio, rtol=1e-5, atol=1e-7)
+
+
+def test_a_small_step_agrees_with_the_gradient(borzoi):
+    sae, onehot = autoencoder(19), onehots()
+    estimated = screen(borzoi, sae, "conv1d_1", [onehot])
+    step = 1e-6
+    for feature in (2, 9, 30):
+        shrunk = Edit("scale", 1 - step)
+        table = effects(borzoi, sae, "conv1d_1", [onehot], [feature], edit=shrunk, n_bootstrap=0)
+        assert table["effect"].mean() / step == pytest.approx(estimated[feature], rel=2e-2)
+
+
+def test_the_screen_ranks_small_effects_as_ablation_does(borzoi):
+    sae, given = autoencoder(19), [onehots(seed=seed) for seed in range(2)]
+    with torch.no_grad():
+        sae.W_dec.mul_(0.01)
+    estimated = screen(borzoi, sae, "conv1d_1", given, tracks=[0, 2])
+    table = effects(borzoi, sae, "conv1d_1", given, range(64), n_bootstrap=0)
+    chosen = table.filter(pl.col("track").is_in([0, 2]))
+    exact = chosen.group_by("feature", maintain_order=True).agg(pl.col("effect").mean())["effect"]
+    assert spearmanr(estimated, exact).statistic > 0.95
+
+
+def test_a_linear_model_is_screened_exactly():
+    net = nn.Sequential(nn.Conv1d(4, 6, 5, padding=2), nn.Conv1d(6, 3, 1)).double()
+    model = ModuleModel(net, input_length=64)
+    onehot = sequences(64, dtype=torch.float64)
+    for sae in (autoencoder(6, latents=12, k=3), autoencoder(6, latents=12, layer_norm=True)):
+        table = effects(model, sae, "0", [onehot], range(12), n_bootstrap=0)
+        exact = table["effect"].to_numpy().reshape(12, 3).mean(axis=1)
+        np.testing.assert_allclose(screen(model, sae, "0", [onehot]), exact, rtol=1e-4, atol=1e-7)
+
+
+def test_intervals_come_from_windows(borzoi):
+    sae, given = autoencoder(19), [onehots(n=4, seed=seed) for seed in range(2)]
+    table = effects(borzoi, sae, "conv1d_1", given, [3], seed=1)
+    assert (table["effect_low"] <= table["effect"]).all()
+    assert (table["effect"] <= table["effect_high"]).all()
+    assert table["n_windows"].to_list() == [8] * 5
+    assert table.equals(effects(borzoi, sae, "conv1d_1", given, [3], seed=1))
+
+
+def test_shuffled_seqlets_are_compared_as_the_paper_does(borzoi):
+    onehot = onehots(n=1)
+    (found,) = shuffle_seqlets(borzoi, [onehot], width=30, n_samples=2, seed=4)
+    rng = np.random.default_rng(4)
+    first = (LENGTH - 30) // 2
+    wanted = torch.zeros(5, dtype=torch.float64)
+    for _ in range(2):
+        changed = onehot.clone()
+        order = first + rng.permutation(30)
+        changed[:, first : first + 30] = onehot[:, order]
+        moved = torch.log2(borzoi(changed) + 1) - torch.log2(borzoi(onehot) + 1)
+        wanted += moved.norm(dim=2)[0] / 2
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    (still,) = shuffle_seqlets(borzoi, [onehot], width=1)
+    assert not still.any()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("remove", "edit must be one of ablate, scale, clamp, got 'remove'"),
+        ("scale", "edit must be ablate, scale=V or clamp=V, got 'scale'"),
+        ("ablate=3", "edit must be ablate, scale=V or clamp=V, got 'ablate=3'"),
+        ("clamp=x", "edit: the value must be a number, got 'clamp=x'"),
+    ],
+)
+def test_an_edit_that_cannot_be_read_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        Edit.parse(text)
+
+
+def test_wrong_features_and_nothing_are_refused(borzoi):
+    sae = autoencoder(19)
+    with pytest.raises(ValueError, match=r"feature must lie in 0\.\.63, got 64"):
+        effects(borzoi, sae, "conv1d_1", [onehots()], [64])
+    for call in (
+        lambda: effects(borzoi, sae, "conv1d_1", [], [1]),
+        lambda: screen(borzoi, sae, "conv1d_1", []),
+    ):
+        with pytest.raises(ValueError, match="at least one batch, got none"):
+            call()
