@@ -63,6 +63,7 @@ def measure(
     layer: str,
     sequences: Iterable["torch.Tensor"],
     *,
+    zero: bool = True,
     mean: npt.ArrayLike | None = None,
     tracks: pl.DataFrame | None = None,
     targets: Iterable[npt.NDArray[np.floating[Any]]] | None = None,
@@ -83,6 +84,8 @@ def measure(
         Name of the layer.
     sequences
         Batches (b, length, 4), one-hot. They should be held out from training.
+    zero
+        Whether zero-ablation is measured too.
     mean
         (channels,) the layer's mean, for mean-ablation; None: it is not measured.
     tracks
@@ -116,7 +119,7 @@ def measure(
 
     check_layer(sae, model, layer)
     in_range("n_bootstrap", n_bootstrap, 0, 10_000)
-    ablated = {"zero": torch.zeros(sae.channels)}
+    ablated = {"zero": torch.zeros(sae.channels)} if zero else {}
     if mean is not None:
         ablated["mean"] = _mean(mean, sae.channels)
     tally = _Tally(n_bootstrap, seed)

@@ -167,7 +167,7 @@ class BorzoiModel:
         for start in range(0, length, _CHUNK):
             end = min(start + _CHUNK, length)
             first, last = max(start - halo, 0), min(end + halo, length)
-            piece = state.values[:, :, first // step : last // step].contiguous()
+            piece = state.values[:, :, first // step : last // step].mT.contiguous().mT
             found = self.module.advance(State(piece), after, upto).values
             skipped = (start - first) // stride
             kept = found[:, :, skipped : skipped + (end - start) // stride]

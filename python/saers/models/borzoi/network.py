@@ -12,7 +12,7 @@ other layers are what the module of that name returns; ``final_joined_convs`` is
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,10 @@ from saers.models.borzoi.attention import RelativeAttention, RotaryAttention
 from saers.models.borzoi.config import BorzoiConfig
 
 _EPSILON = 1e-3  # of all norms, as in the Keras model
+
+
+# Tensors are (b, channels, positions), but channels last in memory: on a CPU convolutions are half
+# again as fast so. PyTorch does that for images alone, hence the dimension of height 1.
 
 
 class State(NamedTuple):
@@ -42,8 +46,10 @@ class _Convolution(nn.Module):
         self.conv_layer = nn.Conv1d(inputs, outputs, width, padding=width // 2)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        convolved: torch.Tensor = self.conv_layer(_activated(self.norm(values)))
-        return convolved
+        norm = self.norm
+        statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        normed = F.batch_norm(values.unsqueeze(2), *statistics, training=False, eps=norm.eps)
+        return _convolved(self.conv_layer, _activated(normed.squeeze(2)))
 
 
 class _Separable(nn.Module):
@@ -55,8 +61,8 @@ class _Separable(nn.Module):
         self.conv_layer = nn.Sequential(each, nn.Conv1d(channels, channels, 1))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        convolved: torch.Tensor = self.conv_layer(values)
-        return convolved
+        each, across = self.conv_layer
+        return _convolved(across, _convolved(each, values))
 
 
 class _Residual(nn.Module):
@@ -170,13 +176,13 @@ class Borzoi(nn.Module):
     def outputs(self, state: State, species: str | None = None) -> torch.Tensor:
         """Compute the tracks, (b, tracks, bins), from the last layer."""
         head = self.get_submodule(f"{species or self.config.tracks[0][0]}_head")
-        return F.softplus(head(state.values))
+        return F.softplus(_convolved(head, state.values))
 
     def _step(self, layer: str) -> Callable[[State], State]:
         """Find what computes a layer from the one before it."""
         kind, _, number = layer.replace(".", "_").rpartition("_")
         if layer == "conv1d":
-            return lambda state: State(self.conv_dna["conv_layer"](state.values))
+            return lambda state: State(_convolved(self.conv_dna["conv_layer"], state.values))
         if kind == "conv1d":
             return lambda state: self._convolve(state, int(number))
         if kind == "transformer":
@@ -228,8 +234,18 @@ def _activated(values: torch.Tensor) -> torch.Tensor:
     return F.gelu(values, approximate="tanh")
 
 
+def _convolved(layer: nn.Module, values: torch.Tensor) -> torch.Tensor:
+    layer = cast(nn.Conv1d, layer)
+    kernel = layer.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    padding = (0, layer.kernel_size[0] // 2)
+    image = F.conv2d(values.unsqueeze(2), kernel, layer.bias, padding=padding, groups=layer.groups)
+    return image.squeeze(2)
+
+
 def _pooled(values: torch.Tensor) -> torch.Tensor:
-    return F.max_pool1d(values, 2)
+    """Take the greater of each two positions; several times as fast as a pool of images."""
+    even = values.shape[2] // 2 * 2
+    return torch.maximum(values[..., 0:even:2], values[..., 1:even:2])
 
 
 def _doubled(values: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,182 @@
+"""Borzoi at full size: random weights, one window of 524,288 bp, two threads
+
+CPU seconds of both threads, each pass once. Attention is not zero and norms are not the identity,
+as in trained weights; times do not depend on their values.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
+
+from benches.harness import Row, Timing, alternate, once, scaled
+from saers.faithfulness import measure
+from saers.models.borzoi import Borzoi, BorzoiConfig, BorzoiModel, load
+from saers.models.borzoi.model import LENGTH
+from saers.models.borzoi.weights import write
+from saers.perturbation import effects
+from saers.sae.module import SAE
+from saers.screening import screen
+
+LAYER = "conv1d_1"
+SIZE = f"{LENGTH:,} bp"
+NOTHING = Timing(float("nan"), float("nan"))
+ABLATED, MEASURED, RANKED = 100, 2, 8
+
+
+def run():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with tempfile.TemporaryDirectory(dir=os.environ.get("SAERS_BENCH_DIR")) as folder:
+            weights = Path(folder) / "borzoi"
+            write(random_weights(), {"bins_to_return": 6144}, weights)
+            yield from against_peer(weights, Path(folder))
+            yield from questions(load(weights))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def random_weights(seed=0):
+    """Weights under which every part of the network counts."""
+    generator = torch.Generator().manual_seed(seed)
+    state = Borzoi(BorzoiConfig()).state_dict()
+    for name, tensor in state.items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif tensor.ndim > 1:
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+    return state
+
+
+def sequence(seed=0):
+    letters = np.random.default_rng(seed).integers(0, 4, (1, LENGTH))
+    return torch.eye(4)[torch.from_numpy(letters)]
+
+
+def peer_of(weights):
+    from borzoi_pytorch import Borzoi as Peer
+
+    return Peer.from_pretrained(str(weights)).eval()
+
+
+def hooked_to_file(peer, onehot, path):
+    """Run the whole model, keep a layer by a hook, write it in half precision."""
+    kept = []
+    hook = peer.res_tower[0].register_forward_hook(lambda *args: kept.append(args[2]))
+    peer(onehot.mT)
+    hook.remove()
+    store(kept[0].mT, path)
+
+
+def store(values, path):
+    with h5py.File(path, "w") as file:
+        file["activations"] = values.numpy().astype(np.float16)
+
+
+def built(weights):
+    """Build the whole network of borzoi-pytorch and fill it, as its constructor does."""
+    from borzoi_pytorch import Borzoi as Peer
+    from borzoi_pytorch.config_borzoi import BorzoiConfig as PeerConfig
+
+    peer = Peer(PeerConfig())
+    peer.load_state_dict(load_file(weights / "model.safetensors"))
+
+
+def against_peer(weights, folder):
+    load_part = functools.partial(load, weights, layer=LAYER)
+    jobs = [load_part, lambda: built(weights), lambda: peer_of(weights)]
+    part, whole, mapped = alternate(jobs)
+    job, size = "load up to conv1d_1", "6.4 of 744 MB"
+    yield Row(job, size, part, "borzoi-pytorch, build and load", whole, 10)
+    note = "the peer maps the file and reads it when it is used"
+    yield Row(job, size, part, "borzoi-pytorch, from_pretrained", mapped, note=note)
+    captured, stored, full, hooked = passes(load_part(), peer_of(weights), folder / "acts.h5")
+    yield Row("conv1d_1", SIZE, captured, "borzoi-pytorch, full forward", full, 5)
+    job = "conv1d_1, float16 to HDF5"
+    yield Row(job, SIZE, stored, "borzoi-pytorch, hook, to HDF5", hooked, 6)
+    yield memory(weights)
+
+
+def passes(ours, peer, file):
+    """Time each once."""
+    onehot = sequence()
+    with torch.no_grad():
+        ours.capture(onehot, LAYER)
+        return (
+            once(lambda: ours.capture(onehot, LAYER)),
+            once(lambda: store(ours.capture(onehot, LAYER), file)),
+            once(lambda: peer(onehot.mT)),
+            once(lambda: hooked_to_file(peer, onehot, file)),
+        )
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+from saers.models.borzoi import load
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+torch.set_num_threads(2)
+before = peak()
+model = load(sys.argv[1], layer="conv1d_1")
+onehot = torch.zeros(1, model.input_length, 4)
+model.capture(onehot, "conv1d_1")
+print(before, peak())
+"""
+
+
+def memory(weights):
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(weights)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    before, after = (int(word) / 1024**2 for word in found)
+    reached = "reached" if after <= 1.2 else "missed"
+    note = f"{after:.2f} GB, {before:.2f} of them PyTorch; ≤ 1.2 GB {reached}"
+    return Row("peak memory of that, loading included", SIZE, NOTHING, "–", NOTHING, note=note)
+
+
+def questions(model: BorzoiModel):
+    sae = SAE(608, 2432, k=30)
+    torch.nn.init.normal_(sae.encoder, std=608**-0.5)
+    sae.W_dec.data.copy_(0.01 * sae.encoder)
+    onehot = sequence(1)
+    full = once(lambda: model(onehot))
+    spliced = once(lambda: splice(model, sae, onehot))
+    screened = once(lambda: screen(model, sae, LAYER, [onehot], tracks=range(100)))
+    few, many = (once(functools.partial(ablate, model, sae, onehot, n)) for n in (1, 1 + MEASURED))
+    two = "two full forwards of saers"
+    yield Row("faithfulness: original and spliced", SIZE, spliced, two, scaled(full, 2), 1 / 0.95)
+    each = Timing(*((b - a) / MEASURED for a, b in zip(few, many, strict=True)))
+    all_ = Timing(*(a + (ABLATED - 1) * b for a, b in zip(few, each, strict=True)))
+    forwards = f"{ABLATED} full forwards of saers"
+    note = f"from 1 and {1 + MEASURED} features; peer from one"
+    job = f"ablate {ABLATED} features"
+    yield Row(job, SIZE, all_, forwards, scaled(full, ABLATED), 1 / 0.85, note=note)
+    estimated = screen(model, sae, LAYER, [onehot])[:RANKED]
+    exact = ablate(model, sae, onehot, RANKED)["effect"].to_numpy().reshape(RANKED, -1)
+    rank = spearmanr(estimated, exact.mean(axis=1)).statistic
+    note = f"rank correlation with the ablation of {RANKED} features {rank:.2f}"
+    four = "four full forwards of saers"
+    yield Row("gradient screen of 2,432 features", SIZE, screened, four, scaled(full, 4), 1, note)
+
+
+def ablate(model, sae, onehot, n):
+    return effects(model, sae, LAYER, [onehot], range(n), n_bootstrap=0)
+
+
+def splice(model, sae, onehot):
+    """Original and spliced outputs, with the sums behind the table."""
+    return measure(model, sae, LAYER, [onehot], n_bootstrap=0, zero=False)
