@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from saers import FormatError
 from saers.cli import app
 from saers.models import load
-from saers.models.borzoi import BorzoiModel, truncate, weights
+from saers.models.borzoi import BorzoiModel, adopt, truncate, weights
 from saers.models.borzoi.weights import open_weights, write
 from tests.borzoi import LENGTH, TINY, ours, sequences, theirs
 
@@ -165,6 +165,24 @@ def test_without_settings_the_published_ones_hold(folder):
     (folder / "config.json").unlink()
     model = opened(folder)
     assert model.config == dataclasses.replace(TINY, bins=6144)
+
+
+def test_a_model_of_borzoi_pytorch_is_adopted_with_its_tensors():
+    peer = theirs()
+    model = BorzoiModel(adopt(peer), input_length=LENGTH)
+    assert model.config == TINY
+    onehot = sequences()
+    assert torch.equal(model(onehot), BorzoiModel(ours(), input_length=LENGTH)(onehot))
+    own = dict(model.module.named_parameters())["conv_dna.conv_layer.weight"]
+    assert own.data_ptr() == peer.conv_dna.conv_layer.weight.data_ptr()
+    with pytest.raises(FormatError, match="Linear: no tensor 'conv_dna"):
+        adopt(torch.nn.Linear(2, 3))
+
+
+def test_a_function_may_return_a_model_of_borzoi_pytorch():
+    model = load("tests.borzoi:theirs")
+    assert isinstance(model, BorzoiModel)
+    assert model.layers["conv1d_1"].receptive_field == 24
 
 
 def test_options_are_checked(folder):

@@ -146,7 +146,7 @@ def load_module(
     weights: str | None,
     device: str | None,
 ) -> SequenceModel:
-    """Open what a user's own function builds."""
+    """Open what a user's own function builds; a model of borzoi-pytorch becomes our own."""
     import torch
 
     from saers.models.module import ModuleModel
@@ -161,6 +161,9 @@ def load_module(
         built = function(**options)
     except TypeError as error:
         raise ValueError(f"{source}: {error} (options: {', '.join(options) or 'none'})") from error
+    if type(built).__module__.startswith("borzoi_pytorch."):
+        borzoi = importlib.import_module("saers.models.borzoi")
+        return borzoi.BorzoiModel(borzoi.adopt(built).to(device))  # type: ignore[no-any-return]
     network = getattr(built, "module", None) if isinstance(built, ModuleModel) else built
     if isinstance(network, torch.nn.Module):
         if weights:

@@ -8,6 +8,6 @@ is all that is asked for.
 from saers.models.borzoi.config import BorzoiConfig
 from saers.models.borzoi.model import BorzoiModel, load
 from saers.models.borzoi.network import Borzoi, State
-from saers.models.borzoi.weights import truncate
+from saers.models.borzoi.weights import adopt, truncate
 
-__all__ = ["Borzoi", "BorzoiConfig", "BorzoiModel", "State", "load", "truncate"]
+__all__ = ["Borzoi", "BorzoiConfig", "BorzoiModel", "State", "adopt", "load", "truncate"]

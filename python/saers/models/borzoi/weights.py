@@ -89,6 +89,35 @@ def build(weights: Weights, upto: str | None = None) -> Borzoi:
     return network.float().eval().requires_grad_(requires_grad=False)
 
 
+def adopt(module: torch.nn.Module) -> Borzoi:
+    """Build the network of a model that borzoi-pytorch has made, from its own tensors.
+
+    Parameters
+    ----------
+    module
+        A ``borzoi_pytorch.Borzoi``, its tracks chosen or not. The tensors are shared, not copied.
+
+    Raises
+    ------
+    FormatError
+        If it has other tensors than a Borzoi, as ``Prime`` does.
+    """
+    state = module.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    config_of = getattr(module, "config", None)
+    settings = {} if config_of is None else vars(config_of)
+    place = Path(type(module).__name__)
+    try:
+        config = infer_config(shapes, settings)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise FormatError(f"{place}: {error}") from error
+    _check_tensors(place, config, shapes)
+    with torch.device("meta"):
+        network = Borzoi(config)
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
 def truncate(folder: str | Path, layer: str, out: str | Path) -> BorzoiConfig:
     """Write a folder with just the tensors up to a layer, which loads as the whole one does.
 
