@@ -19,8 +19,10 @@ from saers.activations import ActivationSource, open_activations
 from saers.capture import ModelActivations, write_cache
 from saers.genome import Genome
 from saers.layer import ActivationBlock, LayerInfo
+from saers.models.borzoi import BorzoiModel
 from saers.models.module import ModuleModel
 from saers.windows import tile
+from tests import borzoi
 
 LENGTH = 40
 
@@ -54,6 +56,29 @@ def source(model, genome, windows):
 def read(source, **options):
     blocks = list(source.blocks(**options))
     return tuple(np.concatenate(part) for part in zip(*blocks, strict=True))
+
+
+def test_windows_in_a_pass_are_as_many_as_memory_is_meant_for(model, genome, windows, monkeypatch):
+    def sizes(**options):
+        source = ModelActivations(model, "1", genome, windows, **options)
+        return [len(block.windows) for block in source.blocks()]
+
+    n = windows.height
+    assert sizes(batch_size=3)[0] == 3
+    assert sizes() == [min(n, 16)] + [n - 16] * (n > 16)
+    monkeypatch.setattr("saers.capture._BATCH_BYTES", 2 * 4 * 3 * (LENGTH // 2))
+    assert sizes()[0] == 2
+    monkeypatch.setattr("saers.capture._BATCH_BYTES", 1)
+    assert set(sizes()) == {1}
+
+
+def test_a_window_of_borzoi_becomes_activations(genome):
+    network = BorzoiModel(borzoi.ours(), input_length=128)
+    windows = tile(genome, 128)
+    _, found, mask = read(ModelActivations(network, "conv1d_1", genome, windows))
+    onehot = genome.onehot(windows.select("chrom", "start", "end"), np.float32, pad=True)
+    assert (found == network.capture(torch.from_numpy(onehot), "conv1d_1").numpy()).all()
+    assert not mask[:, :5].any()  # what sees beyond the window
 
 
 def test_the_source_gives_what_the_model_computes(source, model, genome, windows):

@@ -186,6 +186,14 @@ def test_layers_behind_the_transformer_see_their_stretch_by_convolution():
         assert any(at_end)
 
 
+@pytest.mark.parametrize("bins", [16, None])
+def test_positions_are_counted_without_running(bins):
+    found = model(dataclasses.replace(TINY, bins=bins))
+    for layer in TINY.layers:
+        count = found.capture(sequences(), layer).shape[1]
+        assert found.n_positions(layer, LENGTH) == count
+
+
 def test_names_of_modules_find_layers():
     found = model()
     assert found.layers["res_tower.0.conv_layer"].name == "conv1d_1"

@@ -36,6 +36,7 @@ from saers.progress import SILENT, Progress
 from saers.windows import covered_bases, merged_runs
 
 _CHUNK_BYTES = 2**20
+_MOST_WINDOWS, _BATCH_BYTES = 16, 2**28
 _FAR = 2**40
 
 
@@ -57,7 +58,7 @@ class ModelActivations:
     windows
         Table of windows (`schema.WINDOWS`).
     batch_size
-        Windows in one forward pass.
+        Windows in one forward pass; None: at most 16, and no more than 256 MB of the layer.
     device
         Where sequences are put before the model sees them; None leaves that to the model.
     blacklist
@@ -73,21 +74,23 @@ class ModelActivations:
         genome: Genome,
         windows: pl.DataFrame,
         *,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         device: str | None = None,
         blacklist: pl.DataFrame | None = None,
         edge: int = 0,
     ) -> None:
-        in_range("batch_size", batch_size, 1, 2**20)
         in_range("edge", edge, 0, 2**31)
         self.windows = schema.conform(windows, schema.WINDOWS, table="windows")
         self.layer: LayerInfo = model.layers[layer]
         self._model, self._genome = model, genome
-        self._batch_size, self._device = batch_size, device
+        self._device = device
         self._length = _common_length(self.windows, model.input_length)
         # In the order in which the network reads it: no transposed copy has to be made.
         self._channels_first = bool(getattr(model, "channels_first", False))
-        self.n_positions = self._capture(np.zeros((1, self._length, 4), np.float32)).shape[1]
+        self.n_positions = self._count_positions()
+        window = 4 * self.n_positions * self.layer.channels
+        self._batch_size = batch_size or min(_MOST_WINDOWS, max(1, _BATCH_BYTES // window))
+        in_range("batch_size", self._batch_size, 1, 2**20)
         where = self.layer.interval(np.arange(self.n_positions), 0)
         self._starts, self._ends = where[:, 0], where[:, 1]
         self._inside = (self._starts >= edge) & (self._ends <= self._length - edge)
@@ -152,6 +155,13 @@ class ModelActivations:
         batch = torch.from_numpy(onehot)
         batch = batch if self._device is None else batch.to(self._device)
         return np.ascontiguousarray(self._model.capture(batch, self.layer.name).cpu().numpy())
+
+    def _count_positions(self) -> int:
+        """Ask the model, or run it where it cannot tell."""
+        told = getattr(self._model, "n_positions", None)
+        if told is not None:
+            return int(told(self.layer.name, self._length))
+        return int(self._capture(np.zeros((1, self._length, 4), np.float32)).shape[1])
 
     def _usable(self, chrom: str, start: int) -> npt.NDArray[np.bool_]:
         """Tell which positions of a window may be used."""

@@ -76,8 +76,8 @@ class CaptureSection(Section):
     """"none" streams them from the model each time, "hdf5" writes them once."""
     dtype: Literal["float16", "float32"] = "float16"
     """Precision of the cache."""
-    batch_size: Positive = 16
-    """Windows in one forward pass."""
+    batch_size: Positive | None = None
+    """Windows in one forward pass; default: at most 16, and no more than 256 MB of the layer."""
     edge: Natural = 0
     """Positions whose receptive window comes closer than this (bp) to a window's end are not
     used."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from saers.models.base import SequenceModel
     from saers.sae.module import SAE
 
+_BATCH_BASES = 2**19  # of one forward pass through a whole model
+
 
 @dataclass(frozen=True)
 class RunInputs:
@@ -86,7 +88,8 @@ class RunInputs:
         import torch
 
         genome = Genome(self.recipe.genome.fasta)
-        size = self.recipe.capture.batch_size
+        length = int(windows.select(pl.col("end") - pl.col("start")).item(0, 0))
+        size = self.recipe.capture.batch_size or min(16, max(1, _BATCH_BASES // length))
         for batch in windows.select("chrom", "start", "end").iter_slices(size):
             yield torch.from_numpy(genome.onehot(batch, np.float32, pad=True))
 

@@ -163,6 +163,8 @@ def load_module(
         raise ValueError(f"{source}: {error} (options: {', '.join(options) or 'none'})") from error
     if type(built).__module__.startswith("borzoi_pytorch."):
         borzoi = importlib.import_module("saers.models.borzoi")
+        if weights:
+            load_weights(built, weights)
         return borzoi.BorzoiModel(borzoi.adopt(built).to(device))  # type: ignore[no-any-return]
     network = getattr(built, "module", None) if isinstance(built, ModuleModel) else built
     if isinstance(network, torch.nn.Module):

@@ -40,7 +40,6 @@ class BorzoiModel:
     """
 
     alphabet = "ACGT"
-    channels_first = True
 
     def __init__(
         self, network: Borzoi, *, species: str | None = None, input_length: int = LENGTH
@@ -96,6 +95,13 @@ class BorzoiModel:
                     raise ValueError(f"onehot must be given: convolutions by-pass {layer!r}")
                 before = self.prefix(onehot, by_passed)
             return self.suffix(self.replaced(before, layer, activations), layer)
+
+    def n_positions(self, layer: str, length: int) -> int:
+        """Count the positions of a layer for an input of ``length`` bp."""
+        positions = length // self.layers[layer].stride
+        if self._named(layer) != "final_joined_convs":
+            return positions
+        return self.config.bins or positions - 2 * self.config.cropped
 
     def prefix(self, onehot: torch.Tensor, layer: str | None) -> State:
         """Compute up to a layer, or to the last, and keep what by-passes it."""
