@@ -38,7 +38,8 @@ def main() -> None:
         for row in module.run():
             rows.append(row)
             print(table([row]).splitlines()[-1], file=sys.stderr, flush=True)
-        parts.append(f"## {module.__doc__.splitlines()[0]}\n\n{table(rows)}\n")
+        extra = getattr(module, "extra", str)()
+        parts.append(f"## {module.__doc__.splitlines()[0]}\n\n{table(rows)}\n{extra}")
         print(parts[-1], flush=True)
     if wanted.out:
         wanted.out.write_text("\n".join(parts) + "".join(notes()))

@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 
 from saers import schema
-from saers.motif import Motif
 from saers.motifs import discovery
 from saers.motifs.discovery import discover_features
 from saers.motifs.engines import ProgramError
+from saers.motifs.search import FoundMotif
 
 WORDS = {3: "TGACTCAGC", 8: "GGGCGTGGC", 9: "TATTTATAG"}
 
@@ -60,7 +60,8 @@ def searched(monkeypatch):
     def search(search, sequences, **options):
         calls.append((search, list(sequences), options))
         row = [0.97, 0.01, 0.01, 0.01]
-        return [Motif("motif_1", "", [row] * 6, 10, log10_evalue=-1e4 / 3)]
+        where = {"offset": -1.5, "offset_sd": 0.25}
+        return [FoundMotif("motif_1", "", [row] * 6, 10, log10_evalue=-1e4 / 3, **where)]
 
     monkeypatch.setattr(discovery, "run_search", search)
     return calls
@@ -69,7 +70,7 @@ def searched(monkeypatch):
 def test_each_feature_gets_its_own_motif(seqlets, features):
     progress = Recorder()
     motifs, failures = discover_features(seqlets, features, count=1, workers=2, progress=progress)
-    assert motifs.schema == pl.Schema(schema.MOTIFS)
+    assert motifs.schema == pl.Schema(schema.FOUND_MOTIFS)
     assert motifs["motif_id"].to_list() == ["1_n3.1", "2_n8.1", "3_n9.1"]
     for feature, consensus in motifs.select("feature", "consensus").iter_rows():
         turned = consensus[::-1].translate(str.maketrans("ACGT", "TGCA"))
@@ -121,6 +122,7 @@ def test_kept_results_are_not_searched_again(seqlets, features, searched, tmp_pa
     assert len(searched) == 4
     assert first.motifs.equals(second.motifs)
     assert second.motifs["log10_evalue"][0] == -1e4 / 3
+    assert second.motifs.select("offset", "offset_sd").row(0) == (-1.5, 0.25)
 
 
 def test_other_options_or_sequences_are_searched_anew(seqlets, features, searched, tmp_path):
@@ -129,6 +131,35 @@ def test_other_options_or_sequences_are_searched_anew(seqlets, features, searche
     assert len(searched) == 8
     discover_features(seqlets.filter(pl.col("rank") < 60), features, resume_dir=tmp_path)
     assert len(searched) == 11  # the feature without seqlets is as it was
+
+
+def test_weights_and_controls_reach_the_search_and_part_kept_results(features, searched, tmp_path):
+    rows = [(3, 2, "ACGTACGTAC", 0.5), (3, 1, "TTTTACGTAC", 2.0)]
+    names = ["feature", "rank", "sequence", "activation"]
+    seqlets = pl.DataFrame(rows, schema=names, orient="row")
+    options = {"workers": 1, "resume_dir": tmp_path}
+    discover_features(seqlets, features, weighted=True, control=["GGGG"], **options)
+    assert searched[0][1:] == (
+        ["TTTTACGTAC", "ACGTACGTAC"],
+        searched[0][2] | {"weights": [2.0, 0.5], "control": ["GGGG"]},
+    )
+    discover_features(seqlets, features, weighted=True, control=["CCCC"], **options)
+    discover_features(seqlets, features, aligned=True, **options)
+    assert len(searched) == 12
+    assert searched[-1][0].aligned
+    assert searched[-1][2]["weights"] is None
+
+
+def test_only_the_builtin_engine_takes_weights(seqlets, features):
+    with pytest.raises(ValueError, match="weighted belongs to engine builtin, not to streme"):
+        discover_features(seqlets, features, engine="streme", weighted=True)
+
+
+def test_sites_of_each_feature_are_placed(seqlets, features):
+    motifs = discover_features(seqlets, features, count=1, workers=2).motifs
+    # The word of 9 stands at 8 of 29 letters, so 2 left of the middle, whichever strand is read.
+    assert (motifs["offset"].abs() - 2).abs().max() < 1
+    assert motifs["offset_sd"].max() < 2
 
 
 def test_a_damaged_kept_result_is_made_again(seqlets, features, searched, tmp_path):

@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 import threading
@@ -5,9 +6,11 @@ import time
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import saers
 from saers import motif as motif_files
+from saers.cli import app
 from saers.motifs.engines import ProgramError, Search, discover_motifs, find_program, run_search
 
 WORD = "TGACTCAGC"
@@ -57,6 +60,7 @@ class TestSearch:
             ({"min_width": 12, "max_width": 8}, r"max_width must lie in 12\.\.30, got 8"),
             ({"engine": "streme", "reverse_complement": False}, "both strands"),
             ({"search_size": 4000}, "search_size belongs to engine meme"),
+            ({"engine": "meme", "aligned": True}, "aligned belongs to engine builtin"),
         ],
     )
     def test_options_out_of_range_are_named_with_their_value(self, options, message):
@@ -66,8 +70,88 @@ class TestSearch:
     def test_the_widths_of_the_paper_are_allowed_for_meme(self):
         assert Search(engine="meme", min_width=8, max_width=50).max_width == 50
 
+    def test_presets_overrule_what_they_name(self, monkeypatch, tmp_path):
+        fake_program(tmp_path, "meme", f"echo $* >> {tmp_path}/said")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        for preset in ("fast", "paper"):
+            assert discover_motifs(planted(), preset=preset, max_width=12) == []
+        fast, paper = (tmp_path / "said").read_text().splitlines()
+        assert "-minw 6 -maxw 12" in fast
+        assert fast.endswith("-revcomp -searchsize 4000")
+        assert "-minw 8 -maxw 50" in paper
+        assert "-revcomp" not in paper
+        assert "-searchsize" not in paper
+        with pytest.raises(ValueError, match="preset must be one of fast, paper, got 'slow'"):
+            discover_motifs(planted(), preset="slow")
+
+
+class TestSequences:
+    def test_protein_is_refused_with_its_place(self):
+        with pytest.raises(ValueError, match="sequence 2 holds 'L' at position 3, which is no nuc"):
+            discover_motifs(["ACGT", "MKLV"])
+        with pytest.raises(ValueError, match="control: sequence 1 holds 'E'"):
+            discover_motifs(["ACGT"], control=["E"])
+
+    def test_rna_is_read_as_dna(self):
+        turned = [sequence.replace("T", "u") for sequence in planted()]
+        assert discover_motifs(turned, count=1)[0].consensus in {WORD, "GCTGAGTCA"}
+
+    @pytest.mark.parametrize(
+        "sequences", [[], [""], ["N" * 30] * 50, ["ACG"] * 100, ["acgtacgt"] * 500, ["A" * 40] * 40]
+    )
+    def test_sequences_without_a_motif_give_none(self, sequences):
+        assert discover_motifs(sequences) == []
+
 
 class TestBuiltin:
+    def test_sites_are_placed_in_the_direction_of_the_motif(self):
+        turned = [s[::-1].translate(str.maketrans("ACGT", "TGCA")) for s in planted(seed=1)]
+        for sequences in (planted(), turned):
+            (found,) = discover_motifs(sequences, count=1)
+            # 9 letters from place 9 of 30: one and a half before the middle as the word reads.
+            middle = found.consensus.find("GACTCA") if "GACTCA" in found.consensus else None
+            sign = -1 if middle is not None else 1
+            assert sign * found.offset == pytest.approx(1.5, abs=0.8)
+            assert found.offset_sd < 1
+
+    def test_weights_shift_the_matrix_and_not_the_test(self):
+        sequences = planted() + planted(word="TGACGCAGC", seed=3)
+        heavy = [3.0] * 80 + [1.0] * 80
+        plain, weighted = (discover_motifs(sequences, count=1, weights=w)[0] for w in (None, heavy))
+
+        def share_of_t(motif):
+            forward = "CTCAGC" in motif.consensus or "CGCAGC" in motif.consensus
+            row = motif if forward else motif.reverse_complement()
+            at = max(row.consensus.find(word) for word in ("CTCAGC", "CGCAGC", "CKCAGC")) + 1
+            return row.matrix[at, 3]
+
+        assert share_of_t(weighted) > share_of_t(plain) + 0.15
+
+    @pytest.mark.parametrize(
+        "weights, message",
+        [
+            ([1.0], "weights must be as many as the 80 sequences, got 1"),
+            ([0.0] * 80, "weights must be positive, got 0"),
+            ([float("nan")] * 80, "weights must be positive, got NaN"),
+        ],
+    )
+    def test_weights_that_do_not_fit_are_refused(self, weights, message):
+        with pytest.raises(ValueError, match=message):
+            discover_motifs(planted(), weights=weights)
+
+    def test_the_middle_counts_where_sequences_are_aligned(self):
+        rng = np.random.default_rng(8)
+        rows = rng.choice(list("ACGT"), (400, 150))
+        for row in rows[:36]:
+            start = 71 + rng.integers(-3, 4)
+            row[start : start + 8] = list("TGACTCAT")
+        sequences = ["".join(row) for row in rows]
+        evalues = [
+            discover_motifs(sequences, count=1, evalue=1e6, aligned=aligned)[0].log10_evalue
+            for aligned in (False, True)
+        ]
+        assert evalues[1] < evalues[0] - 0.5
+
     def test_the_planted_word_is_found_on_either_strand(self):
         turned = [s[::-1].translate(str.maketrans("ACGT", "TGCA")) for s in planted(seed=1)]
         found = discover_motifs(planted() + turned, count=1)
@@ -192,3 +276,37 @@ def ended(pid):
             return True
         time.sleep(0.05)
     return False
+
+
+class TestVerb:
+    def test_motifs_are_written_and_told(self, tmp_path):
+        (tmp_path / "s.fa").write_text("".join(f">same\n{s}\n" for s in planted()))
+        (tmp_path / "c.fa").write_text("".join(f">same\n{s}\n" for s in planted(word="A")))
+        out = tmp_path / "m.meme"
+        options = ["--control", tmp_path / "c.fa", "--threads", 1, "--aligned", "--json"]
+        result = saers_motifs(tmp_path / "s.fa", "--count", 1, "-o", out, *options)
+        assert result.exit_code == 0
+        (told,) = json.loads(result.stdout)["motifs"]
+        assert told["consensus"] in {WORD, "GCTGAGTCA"}
+        assert abs(told["offset"]) < 2.5
+        assert len(motif_files.read_motifs(out)) == 1
+
+    def test_no_motif_is_a_result(self, tmp_path):
+        (tmp_path / "s.fa").write_text(">a\nNNNNNNNNNN\n>b\nAC\n")
+        result = saers_motifs(tmp_path / "s.fa", "-o", tmp_path / "m.meme")
+        assert result.exit_code == 0
+        assert "0 motifs" in result.stderr
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [("", "no sequences"), (">p\nMKLVE\n", "'L' at position 3"), ("ACGT\n", "no '>' header")],
+    )
+    def test_broken_input_is_one_clear_line(self, tmp_path, text, message):
+        (tmp_path / "s.fa").write_text(text)
+        result = saers_motifs(tmp_path / "s.fa", "-o", tmp_path / "m.meme")
+        assert result.exit_code == 1
+        assert message in result.stderr
+
+
+def saers_motifs(*arguments):
+    return CliRunner().invoke(app, ["motifs", *map(str, arguments)])

@@ -27,6 +27,7 @@ __all__ = [
     "motif_core",
     "motif_frequencies",
     "motif_information",
+    "motif_offsets",
     "motif_shuffle",
     "motifs_text",
     "read_motifs",
@@ -74,6 +75,7 @@ class Fasta:
 # discover.rs
 def discover_motifs(
     sequences: Sequence[str],
+    weights: Sequence[float] | None,
     controls: Sequence[str] | None,
     *,
     count: int,
@@ -81,10 +83,17 @@ def discover_motifs(
     min_width: int,
     max_width: int,
     both_strands: bool,
+    aligned: bool,
     seed: int,
     threads: int | None,
     time_limit: float | None,
 ) -> list[tuple[NDArray[np.float64], int, float]]: ...
+def motif_offsets(
+    sequences: Sequence[str],
+    matrix: NDArray[np.float64],
+    n_sites: int,
+    both_strands: bool,
+) -> tuple[float, float] | None: ...
 def shuffle_dinucleotides(sequence: str, seed: int) -> str: ...
 
 # motif.rs

@@ -94,6 +94,11 @@ MOTIFS: Columns = {
     "consensus": pl.String,
     "pfm": pl.List(pl.List(pl.Float64)),  # (width, 4) probabilities in ACGT order
 }
+FOUND_MOTIFS: Columns = {
+    **MOTIFS,
+    "offset": pl.Float64,  # mean distance in bp of sites from the middle of their seqlets
+    "offset_sd": pl.Float64,
+}
 MATCHES: Columns = {
     "query_id": pl.String,
     "target_id": pl.String,

@@ -223,7 +223,11 @@ def motifs(context: Context) -> dict[str, Any]:
     for feature, error in found.failures.iter_rows():
         context.progress.say(f"  motifs: feature {feature} left out: {error}")
     store.write_table("motifs", found.motifs)
-    write_motifs(motifs_of(found.motifs), store.path("motifs_meme"))
+    meme = store.path("motifs_meme")
+    if found.motifs.is_empty():
+        meme.unlink(missing_ok=True)  # no motif at all is a result, which MEME's format cannot tell
+    else:
+        write_motifs(motifs_of(found.motifs), meme)
     return {
         "motifs": found.motifs.height,
         "features with one": found.motifs["feature"].n_unique(),

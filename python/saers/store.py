@@ -58,7 +58,7 @@ TABLES: dict[str, schema.Columns] = {
     "totals": schema.FEATURE_TOTALS,
     "features": schema.FEATURES,
     "seqlets": schema.SEQLETS,
-    "motifs": schema.MOTIFS,
+    "motifs": schema.FOUND_MOTIFS,
     "matches": schema.MATCHES,
     "annotations": schema.ANNOTATIONS,
     "relations": schema.RELATIONS,

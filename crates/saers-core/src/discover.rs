@@ -14,10 +14,12 @@ use crate::{Error, Result, threads};
 mod em;
 mod enrichment;
 mod kmers;
+mod markov;
 mod pool;
 mod profile;
 mod random;
 mod refine;
+mod repeats;
 mod scan;
 mod search;
 mod shuffle;
@@ -25,7 +27,7 @@ mod significance;
 mod trial;
 
 use em::Mixture;
-use pool::{Background, Pool};
+use pool::Background;
 use profile::Profile;
 use refine::{Candidate, refine};
 use significance::Null;
@@ -44,7 +46,10 @@ pub struct Options {
     pub max_width: usize,
     /// Whether a site may lie on either strand.
     pub both_strands: bool,
-    /// Seed of the shuffles and of the halves.
+    /// Whether sites are likelier around the middle of their sequence, as they are where sequences
+    /// were cut around what made a feature fire.
+    pub aligned: bool,
+    /// Seed of the shuffles and draws.
     pub seed: u64,
     /// Time after which the search gives up with [`Error::Timeout`].
     pub time_limit: Option<Duration>,
@@ -58,6 +63,7 @@ impl Default for Options {
             min_width: 6,
             max_width: 20,
             both_strands: true,
+            aligned: false,
             seed: 0,
             time_limit: None,
         }
@@ -96,8 +102,9 @@ impl Deadline {
 
 /// Finds motifs, the most significant first.
 ///
-/// Letters other than A, C, G and T (either case) belong to no site's information. Controls are
-/// dinucleotide shuffles of the sequences unless `controls` are given. The result does not
+/// Letters other than A, C, G and T (either case) belong to no site's information. A site counts
+/// by the weight of its sequence, 1 if no `weights` are given. Controls are dinucleotide shuffles
+/// of the sequences unless `controls` are given. The result does not
 /// depend on the order of the sequences, on the strand that they are given on (if both strands
 /// count), or on the number of threads.
 ///
@@ -114,34 +121,42 @@ impl Deadline {
 ///         flank.chain(*b"TGACTCAGCA").chain((20..30).map(letter)).collect()
 ///     })
 ///     .collect();
-/// let motifs = discover(&sequences, None, &Options::default())?;
+/// let motifs = discover(&sequences, None, None, &Options::default())?;
 /// assert!(motifs[0].n_sites >= 50 && motifs[0].log10_evalue < -5.0);
 /// # Ok::<(), saers_core::Error>(())
 /// ```
 pub fn discover<S: AsRef<[u8]>>(
     sequences: &[S],
+    weights: Option<&[f64]>,
     controls: Option<&[S]>,
     options: &Options,
 ) -> Result<Vec<Discovery>> {
     check(options)?;
+    check_weights(weights, sequences.len())?;
     if controls.is_some_and(<[S]>::is_empty) {
         return Err(Error::invalid("controls must hold sequences, got none"));
     }
     let encode = |all: &[S]| all.iter().map(|s| pool::encode(s.as_ref())).collect();
-    let mut set = Set::new(encode(sequences), options);
-    let mut controls = controls.map(|all| Set::new(encode(all), options));
+    let mut set = Set::new(encode(sequences), weights, options);
+    let mut controls = controls.map(|all| Set::new(encode(all), None, options));
     let deadline = Deadline::new(options.time_limit);
     let mut null = Null::new(set.sequences.iter().map(Vec::len).sum());
     let mut found: Vec<Discovery> = Vec::new();
+    let mut copies = set.hide_copies();
     // A round may meet what is left of an earlier motif again; it costs a round, no more.
     for _ in 0..options.count.saturating_add(2) {
         if found.len() == options.count || set.sequences.len() < 4 {
             break;
         }
-        let round = Round::new(&set, controls.as_ref(), options);
-        let Some((motif, log10_evalue)) = winner(&round, &mut null, options, &deadline)? else {
-            break;
-        };
+        let mut round = Round::new(&set, controls.as_ref(), options);
+        let mut won = winner(&round, &mut null, options, &deadline)?;
+        if won.is_none() && !copies.is_empty() {
+            // Nothing else is there: copies of repeats may be what these sequences share.
+            set.show(std::mem::take(&mut copies));
+            round = Round::new(&set, controls.as_ref(), options);
+            won = winner(&round, &mut null, options, &deadline)?;
+        }
+        let Some((motif, log10_evalue)) = won else { break };
         let background = round.into_background();
         let n_sites = blank(&mut set, &motif, &background, options);
         if let Some(controls) = &mut controls {
@@ -157,6 +172,64 @@ pub fn discover<S: AsRef<[u8]>>(
     }
     found.sort_by(|a, b| a.log10_evalue.total_cmp(&b.log10_evalue));
     Ok(found)
+}
+
+/// Where the sites of a motif lie: their middle's distance from that of their sequence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offsets {
+    /// Mean distance in letters; positive on the side towards which the motif reads.
+    pub mean: f64,
+    /// Standard deviation.
+    pub deviation: f64,
+    /// Sequences with a site.
+    pub sites: usize,
+}
+
+/// Finds where the sites of a motif lie in sequences of which about `n_sites` hold one.
+///
+/// A sequence counts where a site is likelier than not, under the mixture that the search fits.
+/// `None` if none does.
+///
+/// ```
+/// let sequences = ["CCCCCCACGTGAACCC", "GGGTTCACGTGGGGGG", "TTTTTACACACAC"];
+/// let rows: Vec<[f64; 4]> = b"CACGTGAA"
+///     .iter()
+///     .map(|letter| b"ACGT".map(|other| if *letter == other { 0.97 } else { 0.01 }))
+///     .collect();
+/// let offsets = saers_core::discover::offsets(&sequences, &rows, 2, true).unwrap();
+/// assert_eq!((offsets.mean, offsets.deviation, offsets.sites), (1.0, 0.0, 2));
+/// ```
+pub fn offsets<S: AsRef<[u8]>>(
+    sequences: &[S],
+    rows: &[[f64; 4]],
+    n_sites: usize,
+    both_strands: bool,
+) -> Option<Offsets> {
+    let codes: Vec<Vec<u8>> = sequences.iter().map(|s| pool::encode(s.as_ref())).collect();
+    let options = Options { both_strands, ..Options::default() };
+    let background = Background::new(codes.iter().map(Vec::as_slice), both_strands);
+    let pool = trial::pack(&codes, &background, &options);
+    let share = (n_sites as f64 / codes.len().max(1) as f64).clamp(1e-3, 0.99);
+    // A probability of 0 would forbid what a few sites more might show.
+    let counts: Vec<[f64; 4]> = rows.iter().map(|row| row.map(|p| p * n_sites as f64)).collect();
+    let mixture = Mixture { profile: Profile::from_counts(&counts, refine::PSEUDO), share };
+    let mut distances = Vec::new();
+    mixture.sites(&pool, &options, |sequence, site, probability| {
+        if probability > 0.5 {
+            let places = pool.places(sequence);
+            let site_middle = site.start as f64 + rows.len() as f64 / 2.0;
+            let distance = site_middle - (places.start + places.end) as f64 / 2.0;
+            distances.push(if site.reverse { -distance } else { distance });
+        }
+    });
+    let count = distances.len() as f64;
+    let mean = distances.iter().sum::<f64>() / count;
+    let variance = distances.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / count;
+    (!distances.is_empty()).then(|| Offsets {
+        mean,
+        deviation: variance.sqrt(),
+        sites: distances.len(),
+    })
 }
 
 /// Shuffles a sequence such that all its dinucleotide counts stay, all results equally likely.
@@ -186,6 +259,20 @@ fn check(options: &Options) -> Result<()> {
         return Err(Error::invalid(format!("evalue must be positive, got {}", options.evalue)));
     }
     Ok(())
+}
+
+fn check_weights(weights: Option<&[f64]>, sequences: usize) -> Result<()> {
+    let Some(weights) = weights else { return Ok(()) };
+    if weights.len() != sequences {
+        return Err(Error::invalid(format!(
+            "weights must be as many as the {sequences} sequences, got {}",
+            weights.len()
+        )));
+    }
+    match weights.iter().find(|weight| !(weight.is_finite() && **weight > 0.0)) {
+        Some(weight) => Err(Error::invalid(format!("weights must be positive, got {weight}"))),
+        None => Ok(()),
+    }
 }
 
 /// The strongest motif of a round, fitted to all sequences of the search, if significant.
@@ -224,7 +311,7 @@ fn winner(
 
 /// Blanks what is likely a site, and counts the sequences (with their copies) that hold one.
 fn blank(set: &mut Set, mixture: &Mixture, background: &Background, options: &Options) -> usize {
-    let pool = Pool::new(set.sequences.iter().map(Vec::as_slice), background);
+    let pool = trial::pack(&set.sequences, background, options);
     let mut held = vec![0.0; set.sequences.len()];
     let mut sites = Vec::new();
     mixture.sites(&pool, options, |sequence, site, probability| {

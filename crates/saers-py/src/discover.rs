@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use numpy::PyArray2;
+use numpy::{PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 use saers_core::Error;
 use saers_core::discover::{self as core, Discovery, Options, discover};
@@ -15,18 +15,20 @@ type Found<'py> = (Bound<'py, PyArray2<f64>>, usize, f64);
 
 /// Finds motifs in sequences; releases the GIL.
 #[pyfunction]
-#[pyo3(signature = (sequences, controls, *, count, evalue, min_width, max_width, both_strands,
-                    seed, threads, time_limit))]
+#[pyo3(signature = (sequences, weights, controls, *, count, evalue, min_width, max_width, both_strands,
+                    aligned, seed, threads, time_limit))]
 #[expect(clippy::too_many_arguments, reason = "options come as keywords")]
 pub fn discover_motifs<'py>(
     py: Python<'py>,
     sequences: Vec<String>,
+    weights: Option<Vec<f64>>,
     controls: Option<Vec<String>>,
     count: usize,
     evalue: f64,
     min_width: usize,
     max_width: usize,
     both_strands: bool,
+    aligned: bool,
     seed: u64,
     threads: Option<usize>,
     time_limit: Option<f64>,
@@ -38,10 +40,25 @@ pub fn discover_motifs<'py>(
         })
         .transpose()
         .map_err(CoreError::from)?;
-    let options = Options { count, evalue, min_width, max_width, both_strands, seed, time_limit };
-    let search = || discover(&sequences, controls.as_deref(), &options);
+    let options =
+        Options { count, evalue, min_width, max_width, both_strands, aligned, seed, time_limit };
+    let search = || discover(&sequences, weights.as_deref(), controls.as_deref(), &options);
     let found = wait::run(py, threads, search)?;
     Ok(found.into_iter().map(|motif| pack(py, motif)).collect())
+}
+
+/// Mean and standard deviation of the sites' distance from the middle; `None` without a site.
+#[pyfunction]
+pub fn motif_offsets(
+    sequences: Vec<String>,
+    matrix: PyReadonlyArray2<'_, f64>,
+    n_sites: usize,
+    both_strands: bool,
+) -> Option<(f64, f64)> {
+    let row = |row: numpy::ndarray::ArrayView1<'_, f64>| [row[0], row[1], row[2], row[3]];
+    let rows: Vec<[f64; 4]> = matrix.as_array().rows().into_iter().map(row).collect();
+    let found = core::offsets(&sequences, &rows, n_sites, both_strands)?;
+    Some((found.mean, found.deviation))
 }
 
 /// Shuffles a sequence and keeps its dinucleotide counts.

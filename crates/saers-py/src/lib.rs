@@ -22,7 +22,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::discover::{discover_motifs, shuffle_dinucleotides};
+    use crate::discover::{discover_motifs, motif_offsets, shuffle_dinucleotides};
     #[pymodule_export]
     use crate::fasta::Fasta;
     #[pymodule_export]

@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 
 from saers import schema
-from saers.motif import Motif
-from saers.motifs.engines import Search, find_program, run_search
+from saers.motifs.engines import find_program, run_search
+from saers.motifs.search import FoundMotif, Search
 from saers.progress import SILENT, Progress
 from saers.store import atomic_path
 
 # Raised when a change of the search makes the results kept by older versions stale.
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 FAILURES: Final[schema.Columns] = {"feature": pl.UInt32, "name": pl.String, "error": pl.String}
 
@@ -39,18 +39,22 @@ class _Task:
     feature: int
     name: str
     sequences: list[str]
+    weights: list[float] | None
+    control: list[str] | None
     search: Search
     time_limit: float | None
     kept: Path | None
     cancelled: threading.Event
 
-    def run(self) -> list[Motif]:
+    def run(self) -> list[FoundMotif]:
         """Search, or take over the result of an earlier run with the same input."""
         motifs = _recall(self.kept)
         if motifs is None:
             motifs = run_search(
                 self.search,
                 self.sequences,
+                weights=self.weights,
+                control=self.control,
                 threads=1,
                 time_limit=self.time_limit,
                 cancelled=self.cancelled,
@@ -70,6 +74,9 @@ def discover_features(
     max_width: int = 20,
     reverse_complement: bool = True,
     seed: int = 0,
+    aligned: bool = False,
+    weighted: bool = False,
+    control: Sequence[str] | None = None,
     search_size: int | None = None,
     max_sequences: int = 1000,
     max_unknown: float = 0.1,
@@ -90,8 +97,13 @@ def discover_features(
         Columns of ``schema.SEQLETS``; ``feature``, ``rank`` and ``sequence`` are used.
     features
         Columns of ``schema.FEATURES``; ``feature``, ``name`` and ``selected`` are used.
-    engine, count, evalue, min_width, max_width, reverse_complement, seed, search_size
+    engine, count, evalue, min_width, max_width, reverse_complement, seed, aligned, search_size
         What to look for, see :func:`saers.discover_motifs`.
+    weighted
+        Only the built-in engine: let each seqlet's site count by its activation, a column of
+        ``seqlets``.
+    control
+        Sequences that lack the motifs, the same for all features; shuffles if None.
     max_sequences
         Seqlets of a feature that are searched: the first by rank.
     max_unknown
@@ -108,7 +120,7 @@ def discover_features(
     Returns
     -------
     DiscoveryResult
-        ``motifs`` with the columns of ``schema.MOTIFS``, by feature and index; ``failures``
+        ``motifs`` with the columns of ``schema.FOUND_MOTIFS``, by feature and index; ``failures``
         with the columns feature, name and error.
 
     Examples
@@ -130,8 +142,11 @@ def discover_features(
         max_width=max_width,
         reverse_complement=reverse_complement,
         seed=seed,
+        aligned=aligned,
         search_size=search_size,
     )
+    if weighted and engine != "builtin":
+        raise ValueError(f"weighted belongs to engine builtin, not to {engine}")
     if engine != "builtin":
         find_program(engine)  # missing for one is missing for all: say so before any starts
     if workers is not None and workers < 1:
@@ -140,41 +155,53 @@ def discover_features(
         raise ValueError(f"max_sequences must be positive, got {max_sequences}")
     cancelled = threading.Event()
     folder = None if resume_dir is None else Path(resume_dir)
+    given = None if control is None else list(control)
     tasks = []
-    for feature, name, sequences in _sequences(seqlets, features, max_sequences, max_unknown):
-        kept = None if folder is None else folder / f"{name}.{_key(search, sequences)}.json"
-        tasks.append(_Task(feature, name, sequences, search, time_limit, kept, cancelled))
+    for feature, name, sequences, weights in _sequences(
+        seqlets, features, max_sequences, max_unknown, weighted
+    ):
+        key = _key(search, sequences, weights, given)
+        kept = None if folder is None else folder / f"{name}.{key}.json"
+        tasks.append(
+            _Task(feature, name, sequences, weights, given, search, time_limit, kept, cancelled)
+        )
     return _collect(tasks, workers or os.cpu_count() or 1, progress or SILENT, cancelled)
 
 
 def _sequences(
-    seqlets: pl.DataFrame, features: pl.DataFrame, max_sequences: int, max_unknown: float
-) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield each selected feature, its name and its first sequences that are known enough."""
+    seqlets: pl.DataFrame,
+    features: pl.DataFrame,
+    max_sequences: int,
+    max_unknown: float,
+    weighted: bool,
+) -> Iterator[tuple[int, str, list[str], list[float] | None]]:
+    """Yield each selected feature, its name, its first sequences known enough, their weights."""
     unknown = 1 - pl.col("sequence").str.count_matches("[ACGTacgt]") / pl.col(
         "sequence"
     ).str.len_bytes().clip(1)
+    taken = ["sequence", "activation"] if weighted else ["sequence"]
     chosen = (
-        seqlets.select("feature", "rank", "sequence")
+        seqlets.select("feature", "rank", *taken)
         .filter(unknown <= max_unknown)
         .sort("feature", "rank")
         .group_by("feature", maintain_order=True)
-        .agg(pl.col("sequence").head(max_sequences))
+        .agg(pl.col(taken).head(max_sequences))
     )
-    lists = dict(chosen.iter_rows())
+    lists = {row["feature"]: row for row in chosen.iter_rows(named=True)}
     selected = features.filter(pl.col("selected")).sort("feature")
     for feature, name in selected.select("feature", "name").iter_rows():
-        yield feature, name, lists.get(feature, [])
+        row = lists.get(feature, {"sequence": [], "activation": []})
+        yield feature, name, row["sequence"], row["activation"] if weighted else None
 
 
 def _collect(
     tasks: Sequence[_Task], workers: int, progress: Progress, cancelled: threading.Event
 ) -> DiscoveryResult:
     progress.start("motifs", len(tasks))
-    found: dict[int, list[Motif]] = {}
+    found: dict[int, list[FoundMotif]] = {}
     failures: list[tuple[int, str, str]] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="saers-motifs") as pool:
-        futures: dict[Future[list[Motif]], int] = {}
+        futures: dict[Future[list[FoundMotif]], int] = {}
         try:
             futures = {pool.submit(task.run): i for i, task in enumerate(tasks)}
             pending = set(futures)
@@ -195,14 +222,14 @@ def _collect(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     rows = [row for task in tasks for row in _rows(task, found.get(task.feature, []))]
-    motifs = pl.DataFrame(rows, schema=dict(schema.MOTIFS), orient="row")
+    motifs = pl.DataFrame(rows, schema=dict(schema.FOUND_MOTIFS), orient="row")
     return DiscoveryResult(
         motifs.sort("feature", "index"),
         pl.DataFrame(failures, schema=dict(FAILURES), orient="row").sort("feature"),
     )
 
 
-def _rows(task: _Task, motifs: Sequence[Motif]) -> Iterator[tuple[Any, ...]]:
+def _rows(task: _Task, motifs: Sequence[FoundMotif]) -> Iterator[tuple[Any, ...]]:
     for index, motif in enumerate(motifs, 1):
         yield (
             f"{task.name}.{index}",
@@ -214,6 +241,8 @@ def _rows(task: _Task, motifs: Sequence[Motif]) -> Iterator[tuple[Any, ...]]:
             task.search.engine,
             motif.consensus,
             motif.matrix.tolist(),
+            motif.offset,
+            motif.offset_sd,
         )
 
 
@@ -221,37 +250,45 @@ def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _key(search: Search, sequences: Sequence[str]) -> str:
+def _key(
+    search: Search,
+    sequences: Sequence[str],
+    weights: Sequence[float] | None,
+    control: Sequence[str] | None,
+) -> str:
     """Digest all that a result depends on."""
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(json.dumps([_VERSION, asdict(search)], sort_keys=True).encode())
-    digest.update("\n".join(sequences).encode())
+    digest.update(json.dumps([_VERSION, asdict(search), weights], sort_keys=True).encode())
+    for given in (sequences, control):
+        digest.update("\n".join(given or []).encode() + b"\0")
     return digest.hexdigest()
 
 
-def _keep(motifs: Sequence[Motif], path: Path | None) -> None:
+def _keep(motifs: Sequence[FoundMotif], path: Path | None) -> None:
     if path is None:
         return
+    names = ("n_sites", "log10_evalue", "offset", "offset_sd")
     records = [
-        {"matrix": m.matrix.tolist(), "n_sites": m.n_sites, "log10_evalue": m.log10_evalue}
-        for m in motifs
+        {"matrix": m.matrix.tolist()} | {name: getattr(m, name) for name in names} for m in motifs
     ]
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(records))
 
 
-def _recall(path: Path | None) -> list[Motif] | None:
+def _recall(path: Path | None) -> list[FoundMotif] | None:
     """Read a kept result; None where there is none, or where the file was damaged."""
     if path is None or not path.is_file():
         return None
     try:
         return [
-            Motif(
+            FoundMotif(
                 f"motif_{i}",
                 "",
                 np.array(record["matrix"], dtype=np.float64),
                 record["n_sites"],
                 log10_evalue=record["log10_evalue"],
+                offset=record["offset"],
+                offset_sd=record["offset_sd"],
             )
             for i, record in enumerate(json.loads(path.read_text()), 1)
         ]

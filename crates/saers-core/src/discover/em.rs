@@ -1,7 +1,7 @@
 //! Expectation maximisation: every window counts by how likely it is a site.
 
 use super::Options;
-use super::pool::Pool;
+use super::pool::{Pool, UNIT};
 use super::profile::Profile;
 use super::refine::{FLANK, add_site, trim};
 use super::scan::{Scanner, Site};
@@ -15,6 +15,8 @@ pub(super) struct Mixture {
 
 /// Windows less likely than this to be a site add nothing.
 const NEGLIGIBLE: f64 = 1e-3;
+/// Windows that score less, four bits below even odds, are not looked at.
+const FAINT: i16 = -32;
 
 impl Mixture {
     /// Calls `visit` for each window that may be a site: sequence, site and its probability.
@@ -25,29 +27,25 @@ impl Mixture {
         mut visit: impl FnMut(usize, &Site, f64),
     ) {
         let scanner = Scanner::new(&self.profile, options.both_strands);
-        let strands = if options.both_strands { 2.0 } else { 1.0 };
-        let mut scores = Vec::new();
-        let mut odds = Vec::new();
+        let strands = if options.both_strands { 2 } else { 1 };
+        let landscape = scanner.landscape(pool);
+        let mut likely = Vec::new();
         for sequence in 0..pool.len() {
-            let first = pool.windows(sequence, self.profile.width()).start;
-            scanner.all_of(pool, sequence, &mut scores);
-            let prior = self.share / (strands * scores.len() as f64);
-            odds.clear();
-            odds.extend(
-                scores
-                    .iter()
-                    .flatten()
-                    .map(|&s| if s > -4.0 { prior * f64::from(s).exp2() } else { 0.0 }),
-            );
-            let total = 1.0 - self.share + odds.iter().sum::<f64>();
-            for (i, probability) in odds.iter().map(|odds| odds / total).enumerate() {
-                if probability > NEGLIGIBLE {
-                    let (start, reverse) = (first + i / 2, i % 2 == 1);
-                    visit(
-                        sequence,
-                        &Site { score: scores[i / 2][i % 2], start, reverse },
-                        probability,
-                    );
+            let windows = pool.windows(sequence, scanner.width());
+            let prior = self.share / (strands * windows.len()) as f64;
+            likely.clear();
+            for start in windows.filter(|&start| landscape.places[start] > FAINT) {
+                for (turn, score) in
+                    scanner.strands(pool, start).into_iter().take(strands).enumerate()
+                {
+                    let odds = prior * (f64::from(score) / UNIT).exp2();
+                    likely.push((Site { start, reverse: turn == 1 }, odds));
+                }
+            }
+            let total = 1.0 - self.share + likely.iter().map(|(_, odds)| odds).sum::<f64>();
+            for (site, odds) in &likely {
+                if odds / total > NEGLIGIBLE {
+                    visit(sequence, site, odds / total);
                 }
             }
         }
@@ -59,7 +57,7 @@ impl Mixture {
             let mut counts = vec![[0.0; 4]; self.profile.width() + 2 * FLANK];
             let mut sites = 0.0;
             self.sites(pool, options, |sequence, site, probability| {
-                add_site(&mut counts, site, sequence, pool, probability);
+                add_site(&mut counts, site, sequence, pool, probability * pool.weight(sequence));
                 sites += probability;
             });
             let share = (sites / pool.len() as f64).clamp(1e-4, 0.999);

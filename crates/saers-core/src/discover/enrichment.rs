@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Cut {
     /// Smallest score that counts as a hit.
-    pub(super) score: f32,
+    pub(super) score: i16,
     /// Twice the log likelihood ratio against equal shares, 0 where the controls have more.
     pub(super) enrichment: f64,
     /// Sequences that score at least this.
@@ -29,34 +29,53 @@ pub(super) fn likelihood_ratio(hits: usize, n: usize, controls: usize, m: usize)
         + term(m - b, m, 1.0 - share))
 }
 
-/// Finds the score that parts sequences from controls best; scores need not be sorted.
-pub(super) fn best_cut(scores: &[f32], controls: &[f32]) -> Cut {
-    let (scores, controls) = (sorted(scores), sorted(controls));
+/// Finds the score above 0 that parts sequences from controls best; scores need not be sorted.
+pub(super) fn best_cut(scores: &[i16], controls: &[i16]) -> Cut {
+    let [hits, others] = [scores, controls].map(Histogram::new);
     let (n, m) = (scores.len(), controls.len());
-    let mut best = Cut { score: f32::INFINITY, enrichment: 0.0, hits: 0, controls: 0 };
-    let mut passed = 0;
-    for (i, &score) in scores.iter().enumerate().take_while(|(_, score)| **score > 0.0) {
-        while passed < m && controls[passed] >= score {
-            passed += 1;
-        }
-        let next = scores.get(i + 1).copied().unwrap_or(f32::NEG_INFINITY);
+    let mut best = Cut { score: i16::MAX, enrichment: 0.0, hits: 0, controls: 0 };
+    let (mut hit, mut passed) = (0, 0);
+    let mut parted = false;
+    for score in (1..=hits.highest().max(others.highest())).rev() {
         // Among scores that no control parts, the last one is the best place.
-        let parted = controls.get(passed).is_some_and(|&control| control >= next);
-        if next == score || !(parted || next <= 0.0) {
-            continue;
+        if others.at(score) > 0 && parted {
+            best = best.or_better(score + 1, [hit, passed], n, m);
+            parted = false;
         }
-        let enrichment = likelihood_ratio(i + 1, n, passed, m);
-        if enrichment > best.enrichment {
-            best = Cut { score, enrichment, hits: i + 1, controls: passed };
-        }
+        hit += hits.at(score);
+        passed += others.at(score);
+        parted |= hits.at(score) > 0;
     }
-    best
+    if parted { best.or_better(1, [hit, passed], n, m) } else { best }
 }
 
-fn sorted(scores: &[f32]) -> Vec<f32> {
-    let mut sorted = scores.to_vec();
-    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-    sorted
+impl Cut {
+    fn or_better(self, score: i16, [hits, controls]: [usize; 2], n: usize, m: usize) -> Self {
+        let enrichment = likelihood_ratio(hits, n, controls, m);
+        if enrichment > self.enrichment { Self { score, enrichment, hits, controls } } else { self }
+    }
+}
+
+/// How often each score above 0 occurs.
+struct Histogram(Vec<usize>);
+
+impl Histogram {
+    fn new(scores: &[i16]) -> Self {
+        let highest = scores.iter().copied().fold(0, i16::max);
+        let mut counts = vec![0; usize::from(highest.unsigned_abs()) + 1];
+        for &score in scores.iter().filter(|&&score| score > 0) {
+            counts[usize::from(score.unsigned_abs())] += 1;
+        }
+        Self(counts)
+    }
+
+    fn highest(&self) -> i16 {
+        (self.0.len() - 1) as i16
+    }
+
+    fn at(&self, score: i16) -> usize {
+        self.0.get(usize::from(score.unsigned_abs())).copied().unwrap_or(0)
+    }
 }
 
 /// Log10 of the hypergeometric tail: at least `hits` of the `hits + controls` hits lie among
@@ -120,15 +139,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_cut_is_the_best_of_all_scores(
-            scores in prop::collection::vec(-2_i8..9, 1..40),
-            controls in prop::collection::vec(-2_i8..9, 1..60),
+            scores in prop::collection::vec(-2_i16..9, 1..40),
+            controls in prop::collection::vec(-2_i16..9, 1..60),
         ) {
-            let scores: Vec<f32> = scores.into_iter().map(f32::from).collect();
-            let controls: Vec<f32> = controls.into_iter().map(f32::from).collect();
-            let count = |of: &[f32], cut: f32| of.iter().filter(|&&s| s >= cut).count();
+            let count = |of: &[i16], cut: i16| of.iter().filter(|&&s| s >= cut).count();
             let slow = scores
                 .iter()
-                .filter(|&&cut| cut > 0.0)
+                .filter(|&&cut| cut > 0)
                 .map(|&cut| {
                     let (a, b) = (count(&scores, cut), count(&controls, cut));
                     likelihood_ratio(a, scores.len(), b, controls.len())

@@ -14,8 +14,9 @@ pub(super) struct Seed {
 
 /// Lists the best words of length `k`, best first, at most `count`; ties in order of the word.
 ///
-/// A sequence holds a word when one of its own words differs from it in at most `mismatches`
-/// (0 or 1) letters, on either strand if `both_strands`.
+/// A sequence holds a word on either strand if `both_strands`. With a mismatch, the counts of the
+/// words that differ in one letter are added: a sequence that holds several counts several times,
+/// which costs far less than to tell, and meets sequences and controls alike.
 pub(super) fn enriched_words(
     pools: [&Pool; 2],
     k: usize,
@@ -24,7 +25,10 @@ pub(super) fn enriched_words(
     count: usize,
 ) -> Vec<Seed> {
     let canonical = canonical_words(k, both_strands);
-    let [hits, controls] = pools.map(|pool| presence(pool, k, mismatches, &canonical));
+    let [hits, controls] = pools.map(|pool| {
+        let counts = presence(pool, k, &canonical);
+        if mismatches > 0 { with_neighbours(&counts, k, &canonical, pool.len()) } else { counts }
+    });
     let (n, m) = (pools[0].len(), pools[1].len());
     let mut seeds: Vec<(f64, usize)> = (0..hits.len())
         .filter(|&word| {
@@ -64,37 +68,41 @@ fn canonical_words(k: usize, both_strands: bool) -> Vec<u32> {
 }
 
 /// Counts the sequences that hold each canonical word.
-fn presence(pool: &Pool, k: usize, mismatches: usize, canonical: &[u32]) -> Vec<u32> {
+fn presence(pool: &Pool, k: usize, canonical: &[u32]) -> Vec<u32> {
     let mut counts = vec![0; canonical.len()];
     let mut seen = vec![u32::MAX; canonical.len()];
     for sequence in 0..pool.len() {
-        let mut mark = |word: usize| {
-            let word = canonical[word] as usize;
-            if seen[word] != sequence as u32 {
-                seen[word] = sequence as u32;
-                counts[word] += 1;
-            }
-        };
         let (mut word, mut known) = (0, 0);
         for &code in pool.letters(sequence) {
             known = if code < 4 { known + 1 } else { 0 };
             word = (word << 2 | usize::from(code & 3)) & (canonical.len() - 1);
-            if known < k {
-                continue;
-            }
-            mark(word);
-            if mismatches > 0 {
-                (0..k).for_each(|place| (1..4).for_each(|other| mark(word ^ other << (2 * place))));
+            let index = canonical[word] as usize;
+            if known >= k && seen[index] != sequence as u32 {
+                seen[index] = sequence as u32;
+                counts[index] += 1;
             }
         }
     }
     counts
 }
 
+/// Adds the counts of all words that differ in one letter, up to `most`.
+fn with_neighbours(counts: &[u32], k: usize, canonical: &[u32], most: usize) -> Vec<u32> {
+    let full: Vec<u32> = canonical.iter().map(|&word| counts[word as usize]).collect();
+    let sum = |(word, &stands_for): (usize, &u32)| {
+        if word != stands_for as usize {
+            return 0;
+        }
+        let others = (0..k).flat_map(|place| (1..4).map(move |other| other << (2 * place)));
+        (full[word] + others.map(|other| full[word ^ other]).sum::<u32>()).min(most as u32)
+    };
+    canonical.iter().enumerate().map(sum).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::pool::{Background, Pool, encode};
-    use super::{are_shifts, canonical_words, enriched_words, presence};
+    use super::{are_shifts, canonical_words, enriched_words, presence, with_neighbours};
 
     fn pool(sequences: &[&[u8]]) -> Pool {
         let codes: Vec<Vec<u8>> = sequences.iter().map(|s| encode(s)).collect();
@@ -105,17 +113,20 @@ mod tests {
     #[test]
     fn a_word_counts_once_a_sequence_on_either_strand() {
         let pool = pool(&[b"AACAAC", b"GTTNA", b"CCCCC"]);
-        let counts = presence(&pool, 3, 0, &canonical_words(3, true));
+        let counts = presence(&pool, 3, &canonical_words(3, true));
         assert_eq!(counts[1], 2); // AAC, seen as GTT in the second
         assert_eq!(counts[0b101111], 0); // GTT is counted as AAC
-        let one_strand = presence(&pool, 3, 0, &canonical_words(3, false));
+        let one_strand = presence(&pool, 3, &canonical_words(3, false));
         assert_eq!((one_strand[1], one_strand[0b101111]), (1, 1));
     }
 
     #[test]
     fn one_mismatch_reaches_all_neighbours() {
-        let counts = presence(&pool(&[b"AAA"]), 3, 1, &canonical_words(3, false));
-        assert_eq!(counts.iter().sum::<u32>(), 10);
+        let words = canonical_words(3, false);
+        let counts = presence(&pool(&[b"AAA", b"AAA", b"AAC"]), 3, &words);
+        let near = with_neighbours(&counts, 3, &words, 3);
+        assert_eq!((near[0], near[1], near[5], near[21]), (3, 3, 1, 0));
+        assert_eq!(near.iter().filter(|&&count| count > 0).count(), 16);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sequences packed for scanning: letters, three-letter codes, background likelihood.
+//! Sequences packed for scanning: letters, and what they cost under the background.
 
 use std::ops::Range;
 
@@ -27,9 +27,15 @@ pub(super) fn reverse_complement(codes: &[u8]) -> Vec<u8> {
     codes.iter().rev().map(|&code| if code < 4 { 3 - code } else { code }).collect()
 }
 
-/// An order-1 Markov chain: log2 of the probability of a letter after another.
+/// Letters of unknown kind after the last sequence, so that vectors may be read past it.
+const TAIL: usize = 64;
+
+/// Steps of a score in a bit.
+pub(super) const UNIT: f64 = 8.0;
+
+/// An order-1 Markov chain: bits that a letter costs after another.
 pub(super) struct Background {
-    log: [[f32; 5]; 5],
+    bits: [[f64; 5]; 5],
 }
 
 impl Background {
@@ -44,15 +50,15 @@ impl Background {
             }
         }
         let total: f64 = counts.iter().flatten().sum();
-        let mut log = [[0.0; 5]; 5];
+        let mut bits = [[0.0; 5]; 5];
         for a in 0..4 {
             let row: f64 = counts[a].iter().sum();
             for b in 0..4 {
-                log[a][b] = (counts[a][b] / row).log2() as f32;
+                bits[a][b] = -(counts[a][b] / row).log2();
             }
-            log[4][a] = (row / total).log2() as f32;
+            bits[4][a] = -(row / total).log2();
         }
-        Self { log }
+        Self { bits }
     }
 }
 
@@ -60,11 +66,13 @@ impl Background {
 pub(super) struct Pool {
     /// Code of each place.
     pub(super) codes: Vec<u8>,
-    /// `25 a + 5 b + c` of the place and the two after it.
-    pub(super) triples: Vec<u8>,
-    /// Log2 likelihood under the background of what precedes the place in its sequence.
-    pub(super) background: Vec<f32>,
+    /// What precedes the place costs under the background, in steps; it wraps around.
+    pub(super) costs: Vec<i16>,
     starts: Vec<usize>,
+    /// Steps that a site gains by lying around a place.
+    pub(super) bonus: Vec<i16>,
+    /// How much each sequence counts; 1 where nothing is said.
+    weights: Vec<f64>,
 }
 
 impl Pool {
@@ -73,30 +81,65 @@ impl Pool {
         sequences: impl Iterator<Item = &'a [u8]>,
         background: &Background,
     ) -> Self {
-        let (mut codes, mut prefix, mut starts) = (Vec::new(), Vec::new(), vec![0]);
+        let (mut codes, mut costs, mut starts) = (Vec::new(), Vec::new(), vec![0]);
         for sequence in sequences {
             let from = codes.len();
             codes.extend([OTHER; OVERHANG]);
             codes.extend_from_slice(sequence);
             codes.extend([OTHER; OVERHANG + 1]);
-            let mut sum = 0.0;
-            let mut previous = OTHER;
+            let (mut sum, mut previous) = (0.0, OTHER);
             for &code in &codes[from..] {
-                prefix.push(sum);
-                sum += background.log[usize::from(previous)][usize::from(code)];
+                // Differences of these are right as long as they fit, which 30 letters do.
+                costs.push((sum * UNIT + 0.5) as i64 as i16);
+                sum += background.bits[usize::from(previous)][usize::from(code)];
                 previous = code;
             }
             starts.push(codes.len());
         }
-        let at = |i: usize| codes.get(i).copied().unwrap_or(OTHER);
-        let triples =
-            (0..codes.len() + 2).map(|i| 25 * at(i) + 5 * at(i + 1) + at(i + 2)).collect();
-        Self { codes, triples, background: prefix, starts }
+        codes.extend([OTHER; TAIL]);
+        costs.extend([0; TAIL]);
+        let bonus = vec![0; codes.len()];
+        Self { codes, costs, starts, bonus, weights: Vec::new() }
+    }
+
+    /// Favours sites around the middle of their sequence: half of them are expected anywhere, half
+    /// at a normal distance from the middle, in letters, of this standard deviation.
+    pub(super) fn aligned(mut self, deviation: f64) -> Self {
+        for sequence in 0..self.len() {
+            let places = self.places(sequence);
+            let middle = (places.start + places.end) as f64 / 2.0;
+            let bells = places.clone().map(|place| {
+                let distance = (place as f64 - middle) / deviation;
+                (-0.5 * distance * distance).exp()
+            });
+            let bells: Vec<f64> = bells.collect();
+            let mean = bells.iter().sum::<f64>() / bells.len() as f64;
+            for (place, bell) in places.zip(bells) {
+                let likelier = 0.5 + 0.5 * bell / mean;
+                self.bonus[place] = (likelier.log2() * UNIT).round() as i16;
+            }
+        }
+        self
+    }
+
+    /// Lets the sequences count by their weights.
+    pub(super) fn weighted(self, weights: &[f64]) -> Self {
+        Self { weights: weights.to_vec(), ..self }
     }
 
     /// Number of sequences.
     pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// Place after the last sequence.
+    pub(super) fn end(&self) -> usize {
+        self.starts[self.len()]
+    }
+
+    /// How much a site in this sequence counts.
+    pub(super) fn weight(&self, sequence: usize) -> f64 {
+        self.weights.get(sequence).copied().unwrap_or(1.0)
     }
 
     /// Places of a sequence, overhang included.
@@ -124,7 +167,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Background, Pool, encode, reverse_complement};
+    use super::{Background, Pool, UNIT, encode, reverse_complement};
 
     #[test]
     fn letters_of_either_case_are_known_and_others_are_not() {
@@ -151,11 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn the_middle_is_favoured_alike_on_both_sides() {
+        let codes = [0; 61];
+        let background = Background::new([codes.as_slice()].into_iter(), true);
+        let pool = Pool::new([codes.as_slice(), &codes].into_iter(), &background).aligned(5.0);
+        let bonus = &pool.bonus[pool.places(1)];
+        let reverse: Vec<i16> = bonus.iter().rev().copied().collect();
+        assert_eq!(bonus[1..], reverse[..reverse.len() - 1]);
+        assert_eq!((bonus[0], bonus.iter().max()), (-8, bonus.get(33)));
+        let mean =
+            bonus.iter().map(|&b| (f64::from(b) / UNIT).exp2()).sum::<f64>() / bonus.len() as f64;
+        assert!((mean - 1.0).abs() < 0.05, "{mean}");
+    }
+
+    #[test]
     fn the_background_of_a_window_is_a_difference_of_sums() {
         let codes = encode(b"AAAA");
         let background = Background::new([codes.as_slice()].into_iter(), false);
         let pool = Pool::new([codes.as_slice()].into_iter(), &background);
-        let after_the_first = pool.background[5] - pool.background[4];
-        assert!((after_the_first - (4.0_f32 / 7.0).log2()).abs() < 1e-6);
+        // 4 of 7 letters after an A, with a pseudo-count of one each, are an A.
+        let expected = 2.0 * -(4.0_f64 / 7.0).log2() * UNIT;
+        assert!((f64::from(pool.costs[6] - pool.costs[4]) - expected).abs() <= 1.0);
     }
 }

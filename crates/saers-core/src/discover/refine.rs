@@ -4,7 +4,7 @@ use super::Options;
 use super::enrichment::{Cut, best_cut};
 use super::pool::Pool;
 use super::profile::{Profile, information};
-use super::scan::{Scanner, Site};
+use super::scan::{Landscape, Scanner, Site};
 
 /// Sequences and the controls that belong to them.
 pub(super) struct Sample {
@@ -26,18 +26,36 @@ const EDGE_BITS: f64 = 0.25;
 /// Pseudo-counts of a row.
 pub(super) const PSEUDO: f64 = 1.0;
 
-impl Candidate {
+/// A candidate, and where it lies in the sequences that it was measured on.
+pub(super) struct Measured {
+    pub(super) candidate: Candidate,
+    scanner: Scanner,
+    landscape: Landscape,
+}
+
+impl Measured {
     /// Measures a matrix on a sample.
-    pub(super) fn measure(
-        profile: Profile,
-        sample: &Sample,
-        options: &Options,
-    ) -> (Self, Vec<Site>) {
+    pub(super) fn new(profile: Profile, sample: &Sample, options: &Options) -> Self {
         let scanner = Scanner::new(&profile, options.both_strands);
-        let sites = scanner.best(&sample.sequences);
-        let controls = scanner.best(&sample.controls);
-        let cut = best_cut(&scores(&sites), &scores(&controls));
-        (Self { profile, cut }, sites)
+        let landscape = scanner.landscape(&sample.sequences);
+        let cut = best_cut(&landscape.best, &scanner.best(&sample.controls));
+        Self { candidate: Candidate { profile, cut }, scanner, landscape }
+    }
+
+    /// Makes the matrix of the sites above the cut, wider or narrower as their flanks tell.
+    fn realign(&self, pool: &Pool, options: &Options) -> Option<Profile> {
+        let width = self.scanner.width();
+        let mut counts = vec![[0.0; 4]; width + 2 * FLANK];
+        let mut chosen = 0;
+        let above = sites_above(self.candidate.cut.score, &self.scanner, &self.landscape, pool);
+        for (sequence, site) in above {
+            chosen += 1;
+            add_site(&mut counts, &site, sequence, pool, pool.weight(sequence));
+        }
+        if chosen < 2 {
+            return None;
+        }
+        Some(Profile::from_counts(trim(&counts, FLANK..FLANK + width, options), PSEUDO))
     }
 }
 
@@ -48,47 +66,27 @@ pub(super) fn refine(
     options: &Options,
     rounds: usize,
 ) -> Candidate {
-    let (mut best, mut sites) = Candidate::measure(start, sample, options);
+    let mut best = Measured::new(start, sample, options);
     for _ in 0..rounds {
-        let Some(profile) = realign(&best, &sites, &sample.sequences, options) else { break };
-        let (candidate, new_sites) = Candidate::measure(profile, sample, options);
-        if candidate.cut.enrichment <= best.cut.enrichment {
+        let Some(profile) = best.realign(&sample.sequences, options) else { break };
+        let next = Measured::new(profile, sample, options);
+        if next.candidate.cut.enrichment <= best.candidate.cut.enrichment {
             break;
         }
-        (best, sites) = (candidate, new_sites);
+        best = next;
     }
-    best
+    best.candidate
 }
 
-/// Makes the matrix of the sites above the cut, wider or narrower as their flanks tell.
-pub(super) fn realign(
-    candidate: &Candidate,
-    sites: &[Site],
-    pool: &Pool,
-    options: &Options,
-) -> Option<Profile> {
-    let width = candidate.profile.width();
-    let mut counts = vec![[0.0; 4]; width + 2 * FLANK];
-    let mut chosen = 0;
-    for (sequence, site) in sites.iter().enumerate().filter(|(_, s)| s.score >= candidate.cut.score)
-    {
-        chosen += 1;
-        add_site(&mut counts, site, sequence, pool, 1.0);
-    }
-    if chosen < 2 {
-        return None;
-    }
-    Some(Profile::from_counts(trim(&counts, FLANK..FLANK + width, options), PSEUDO))
-}
-
-/// Counts the letters of the sites above the cut, without their flanks.
-pub(super) fn count_sites(candidate: &Candidate, sites: &[Site], pool: &Pool) -> Vec<[f64; 4]> {
-    let mut counts = vec![[0.0; 4]; candidate.profile.width() + 2 * FLANK];
-    for (sequence, site) in sites.iter().enumerate().filter(|(_, s)| s.score >= candidate.cut.score)
-    {
-        add_site(&mut counts, site, sequence, pool, 1.0);
-    }
-    counts[FLANK..FLANK + candidate.profile.width()].to_vec()
+/// Lists the best site of each sequence that scores at least `cut`.
+pub(super) fn sites_above<'a>(
+    cut: i16,
+    scanner: &'a Scanner,
+    landscape: &'a Landscape,
+    pool: &'a Pool,
+) -> impl Iterator<Item = (usize, Site)> + 'a {
+    let above = landscape.best.iter().enumerate().filter(move |&(_, &score)| score >= cut);
+    above.filter_map(|(sequence, _)| Some((sequence, scanner.site(pool, landscape, sequence)?)))
 }
 
 /// Adds the letters of a site and its flanks to the counts, read on the strand of the motif.
@@ -144,9 +142,4 @@ pub(super) fn trim<'a>(
         if bits[low] < bits[high - 1] { low += 1 } else { high -= 1 }
     }
     &counts[low..high]
-}
-
-/// Scores of sites.
-pub(super) fn scores(sites: &[Site]) -> Vec<f32> {
-    sites.iter().map(|site| site.score).collect()
 }

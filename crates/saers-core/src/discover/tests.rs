@@ -53,7 +53,7 @@ fn holds(motif: &Discovery, word: &[u8]) -> bool {
 }
 
 fn run(sequences: &[Vec<u8>], options: &Options) -> Vec<Discovery> {
-    discover(sequences, None, options).unwrap()
+    discover(sequences, None, None, options).unwrap()
 }
 
 #[test]
@@ -151,18 +151,18 @@ fn a_repeat_does_not_crowd_out_a_motif() {
 fn given_controls_take_the_place_of_shuffles() {
     let words: [(&[u8], f64); 1] = [(b"TGACTCAGC", 0.5)];
     let sequences = planted(200, 30, &words, 9);
-    let plain = discover(&sequences, Some(&planted(400, 30, &[], 10)), &Options::default());
+    let plain = discover(&sequences, None, Some(&planted(400, 30, &[], 10)), &Options::default());
     assert!(holds(&plain.unwrap()[0], b"TGACTCAG"));
-    let same = discover(&sequences, Some(&planted(200, 30, &words, 11)), &Options::default());
+    let same = discover(&sequences, None, Some(&planted(200, 30, &words, 11)), &Options::default());
     assert_eq!(same.unwrap(), []);
     let none: [Vec<u8>; 0] = [];
-    assert!(discover(&sequences, Some(&none), &Options::default()).is_err());
+    assert!(discover(&sequences, None, Some(&none), &Options::default()).is_err());
 }
 
 #[test]
 fn too_little_time_is_an_error() {
     let options = Options { time_limit: Some(Duration::from_nanos(1)), ..Options::default() };
-    let found = discover(&planted(100, 30, &[], 12), None, &options);
+    let found = discover(&planted(100, 30, &[], 12), None, None, &options);
     assert!(matches!(found, Err(Error::Timeout { .. })));
 }
 
@@ -175,7 +175,10 @@ fn options_out_of_range_are_refused() {
         Options { evalue: 0.0, ..Options::default() },
         Options { evalue: f64::NAN, ..Options::default() },
     ] {
-        assert!(matches!(discover(&[b"ACGT"], None, &options), Err(Error::InvalidArgument(_))));
+        assert!(matches!(
+            discover(&[b"ACGT"], None, None, &options),
+            Err(Error::InvalidArgument(_))
+        ));
     }
 }
 
@@ -193,6 +196,6 @@ proptest! {
             min_width, max_width: (min_width + more).min(30), both_strands, seed,
             evalue: 100.0, ..Options::default()
         };
-        prop_assert!(discover(&sequences, None, &options).is_ok());
+        prop_assert!(discover(&sequences, None, None, &options).is_ok());
     }
 }

@@ -2,10 +2,12 @@
 
 use super::Options;
 use super::enrichment::{best_cut, log10_fisher};
-use super::pool::{Background, OTHER, Pool, reverse_complement};
+use super::markov::Chains;
+use super::pool::{Background, OTHER, Pool, UNIT, reverse_complement};
 use super::profile::Profile;
 use super::random::{Random, hash};
-use super::refine::{Candidate, PSEUDO, Sample, count_sites, scores};
+use super::refine::{Candidate, FLANK, PSEUDO, Sample, add_site, sites_above};
+use super::repeats;
 use super::scan::{Scanner, Site};
 use super::shuffle::shuffle;
 
@@ -13,40 +15,82 @@ use super::shuffle::shuffle;
 const SEARCH_LETTERS: usize = 400_000;
 /// Letters of shuffled controls that a test makes at most, if one shuffle each is less.
 const TEST_LETTERS: usize = 2_000_000;
-/// Shuffles of each sequence in the search, and at most in the test.
-const SEARCH_SHUFFLES: usize = 2;
-const TEST_SHUFFLES: usize = 10;
+/// Distance from the middle, in letters, of sites of aligned sequences.
+const MIDDLE_DEVIATION: f64 = 6.0;
+/// Shuffles of each sequence, and draws from a Markov chain, at most in the test.
+const TEST_COPIES: usize = 5;
 
 /// Distinct sequences in an order that depends on nothing but the sequences and the seed.
 pub(super) struct Set {
     pub(super) sequences: Vec<Vec<u8>>,
     /// How often each occurs in the input.
     pub(super) copies: Vec<usize>,
+    /// How much each counts, 1 on average; the mean over its copies.
+    pub(super) weights: Vec<f64>,
 }
 
 impl Set {
     /// Turns sequences to the strand that sorts first (if both count), and merges equal ones.
-    pub(super) fn new(sequences: Vec<Vec<u8>>, options: &Options) -> Self {
+    pub(super) fn new(sequences: Vec<Vec<u8>>, weights: Option<&[f64]>, options: &Options) -> Self {
         let turn = |codes: Vec<u8>| {
             if options.both_strands { reverse_complement(&codes).min(codes) } else { codes }
         };
-        let mut keyed: Vec<(u64, Vec<u8>)> = sequences
+        let mut keyed: Vec<(u64, Vec<u8>, f64)> = sequences
             .into_iter()
             .map(turn)
-            .map(|codes| (hash(options.seed, &codes), codes))
+            .enumerate()
+            .map(|(i, codes)| {
+                (hash(options.seed, &codes), codes, weights.map_or(1.0, |all| all[i]))
+            })
             .collect();
-        keyed.sort_unstable();
-        let mut set = Self { sequences: Vec::new(), copies: Vec::new() };
-        for (_, codes) in keyed {
-            match (set.sequences.last(), set.copies.last_mut()) {
-                (Some(last), Some(copies)) if *last == codes => *copies += 1,
+        keyed.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1)).then(a.2.total_cmp(&b.2))
+        });
+        let mut set = Self { sequences: Vec::new(), copies: Vec::new(), weights: Vec::new() };
+        for (_, codes, weight) in keyed {
+            match (set.sequences.last(), set.copies.last_mut(), set.weights.last_mut()) {
+                (Some(last), Some(copies), Some(sum)) if *last == codes => {
+                    *copies += 1;
+                    *sum += weight;
+                }
                 _ => {
                     set.sequences.push(codes);
                     set.copies.push(1);
+                    set.weights.push(weight);
                 }
             }
         }
+        set.level_weights();
         set
+    }
+
+    /// Turns sums of weights into means over copies, and those into parts of their own mean.
+    fn level_weights(&mut self) {
+        for (weight, &copies) in self.weights.iter_mut().zip(&self.copies) {
+            *weight /= copies as f64;
+        }
+        let mean = self.weights.iter().sum::<f64>() / self.weights.len().max(1) as f64;
+        self.weights.iter_mut().for_each(|weight| *weight /= mean);
+    }
+
+    /// Makes copies of repeats unknown, and returns what stood there: sequence, place, letters.
+    pub(super) fn hide_copies(&mut self) -> Vec<(usize, usize, Vec<u8>)> {
+        let stretches = repeats::copies(&self.sequences);
+        let hidden = stretches
+            .iter()
+            .map(|&(sequence, low, high)| {
+                (sequence, low, self.sequences[sequence][low..high].to_vec())
+            })
+            .collect();
+        repeats::mask(&mut self.sequences, &stretches);
+        hidden
+    }
+
+    /// Puts back what was hidden.
+    pub(super) fn show(&mut self, hidden: Vec<(usize, usize, Vec<u8>)>) {
+        for (sequence, low, codes) in hidden {
+            self.sequences[sequence][low..low + codes.len()].copy_from_slice(&codes);
+        }
     }
 
     /// Blanks a site of the pool that holds all sequences of this set.
@@ -68,11 +112,14 @@ pub(super) struct Trial {
     pub(super) searched: Sample,
     /// As many sequences as the test takes.
     tested: Pool,
+    /// Draws from a Markov chain of the sequences, which the test takes beside shuffles.
+    drawn: Option<Pool>,
 }
 
 /// What all trials of a round share.
 pub(super) struct Round<'a> {
     sequences: &'a [Vec<u8>],
+    weights: &'a [f64],
     controls: Option<&'a [Vec<u8>]>,
     background: Background,
     test_controls: Pool,
@@ -87,14 +134,14 @@ impl<'a> Round<'a> {
         let sequences = &all[..fitting(all, TEST_LETTERS)];
         let controls = controls.map(|set| set.sequences.as_slice());
         let test_controls = match controls {
-            Some(given) => pack(&given[..fitting(given, TEST_LETTERS)], &background),
+            Some(given) => pack(&given[..fitting(given, TEST_LETTERS)], &background, options),
             None => {
                 let letters: usize = sequences.iter().map(Vec::len).sum();
-                let copies = (TEST_LETTERS / letters.max(1)).clamp(1, TEST_SHUFFLES);
-                pack(&shuffled(sequences, copies, options.seed ^ 0x7E57_0000), &background)
+                let copies = (TEST_LETTERS / letters.max(1)).clamp(1, TEST_COPIES);
+                pack(&shuffled(sequences, copies, options.seed ^ 0x7E57_0000), &background, options)
             }
         };
-        Self { sequences, controls, background, test_controls, options }
+        Self { sequences, weights: &set.weights, controls, background, test_controls, options }
     }
 
     /// Hands on the background that all trials used.
@@ -109,62 +156,100 @@ impl<'a> Round<'a> {
 
     /// The trial of the sequences themselves.
     pub(super) fn trial(&self) -> Trial {
-        let searched = &self.sequences[..fitting(self.sequences, SEARCH_LETTERS)];
-        let controls = match self.controls {
-            Some(given) => pack(&given[..fitting(given, 2 * SEARCH_LETTERS)], &self.background),
-            None => self.shuffles(searched, SEARCH_SHUFFLES, 0),
-        };
-        Trial {
-            searched: Sample { sequences: pack(searched, &self.background), controls },
-            tested: pack(self.sequences, &self.background),
+        match self.controls {
+            Some(given) => {
+                let searched = &self.sequences[..fitting(self.sequences, SEARCH_LETTERS)];
+                let controls = &given[..fitting(given, 2 * SEARCH_LETTERS)];
+                Trial {
+                    searched: Sample {
+                        sequences: self.pack(searched),
+                        controls: self.pack_controls(controls),
+                    },
+                    tested: self.pack(self.sequences),
+                    drawn: None,
+                }
+            }
+            None => self.trial_of(self.sequences, 0),
         }
     }
 
     /// The trial of a shuffle in place of the sequences, in which nothing is to be found.
     pub(super) fn null_trial(&self, index: u64) -> Trial {
         let nulls = shuffled(self.sequences, 1, self.options.seed ^ (0xBAD_0000 + index));
-        let searched = &nulls[..fitting(&nulls, SEARCH_LETTERS)];
+        self.trial_of(&nulls, index + 1)
+    }
+
+    /// Sets sequences against one shuffle and one draw of each.
+    fn trial_of(&self, sequences: &[Vec<u8>], stream: u64) -> Trial {
+        let searched = &sequences[..fitting(sequences, SEARCH_LETTERS)];
+        let seed = self.options.seed ^ (0x5EA6_C400 + stream);
+        let chains = Chains::new(sequences);
+        let mut controls = shuffled(searched, 1, seed);
+        controls.extend(chains.draw(searched, 1, seed ^ 0xD4A3_0000));
+        let letters: usize = sequences.iter().map(Vec::len).sum();
+        let copies = (TEST_LETTERS / letters.max(1)).clamp(1, TEST_COPIES);
+        let drawn = chains.draw(sequences, copies, seed ^ 0x7E57_D4A3);
         Trial {
             searched: Sample {
-                sequences: pack(searched, &self.background),
-                controls: self.shuffles(searched, SEARCH_SHUFFLES, index + 1),
+                sequences: self.pack(searched),
+                controls: self.pack_controls(&controls),
             },
-            tested: pack(&nulls, &self.background),
+            tested: self.pack(sequences),
+            drawn: Some(self.pack_controls(&drawn)),
         }
     }
 
     /// Log10 p-value of a candidate at its best cut, before any correction for the search.
     ///
-    /// A sequence from which the matrix was made is scored by a matrix made without it.
+    /// A sequence from which the matrix was made is scored by a matrix made without it. Of the
+    /// p-values against shuffles and against draws the larger one counts.
     pub(super) fn log10_p(&self, candidate: &Candidate, trial: &Trial) -> f64 {
         let both = self.options.both_strands;
-        let found = Scanner::new(&candidate.profile, both).best(&trial.tested);
-        let counts = count_sites(candidate, &found, &trial.tested);
-        let whole = Scanner::new(&Profile::from_counts(&counts, PSEUDO), both);
-        let sites = whole.best(&trial.tested);
-        let hits: Vec<f32> = sites
-            .iter()
-            .enumerate()
-            .map(|(i, site)| {
-                let own = found[i].score >= candidate.cut.score
-                    && (found[i].start, found[i].reverse) == (site.start, site.reverse);
-                if own { site.score - advantage(&counts, site, &trial.tested) } else { site.score }
-            })
-            .collect();
-        let controls = scores(&whole.best(&self.test_controls));
-        let cut = best_cut(&hits, &controls);
-        log10_fisher(cut.hits, hits.len(), cut.controls, controls.len())
+        let pool = &trial.tested;
+        let scanner = Scanner::new(&candidate.profile, both);
+        let found = scanner.landscape(pool);
+        let mut counts = vec![[0.0; 4]; scanner.width() + 2 * FLANK];
+        let mut counted = vec![None; pool.len()];
+        for (sequence, site) in sites_above(candidate.cut.score, &scanner, &found, pool) {
+            add_site(&mut counts, &site, sequence, pool, pool.weight(sequence));
+            counted[sequence] = Some(site);
+        }
+        let counts = &counts[FLANK..FLANK + scanner.width()];
+        let whole = Scanner::new(&Profile::from_counts(counts, PSEUDO), both);
+        let sites = whole.landscape(pool);
+        let score = |(sequence, own): (usize, &Option<Site>)| {
+            let best = sites.best[sequence];
+            match own {
+                Some(own) if whole.site(pool, &sites, sequence) == Some(*own) => {
+                    best - advantage(counts, own, sequence, pool)
+                }
+                _ => best,
+            }
+        };
+        let hits: Vec<i16> = counted.iter().enumerate().map(score).collect();
+        let against = |controls: &Pool| {
+            let controls = whole.best(controls);
+            let cut = best_cut(&hits, &controls);
+            log10_fisher(cut.hits, hits.len(), cut.controls, controls.len())
+        };
+        let drawn = trial.drawn.as_ref().map_or(f64::NEG_INFINITY, against);
+        against(&self.test_controls).max(drawn)
     }
 
-    fn shuffles(&self, sequences: &[Vec<u8>], copies: usize, stream: u64) -> Pool {
-        let seed = self.options.seed ^ (0x5EA6_C400 + stream);
-        pack(&shuffled(sequences, copies, seed), &self.background)
+    /// Packs the first sequences, or what stands in their place, with their weights.
+    fn pack(&self, sequences: &[Vec<u8>]) -> Pool {
+        self.pack_controls(sequences).weighted(&self.weights[..sequences.len()])
+    }
+
+    fn pack_controls(&self, sequences: &[Vec<u8>]) -> Pool {
+        pack(sequences, &self.background, self.options)
     }
 }
 
-/// Bits that a site gains because it is one of those that were counted.
-fn advantage(counts: &[[f64; 4]], site: &Site, pool: &Pool) -> f32 {
+/// Steps of score that a site gains because it is one of those that were counted.
+fn advantage(counts: &[[f64; 4]], site: &Site, sequence: usize, pool: &Pool) -> i16 {
     let width = counts.len();
+    let weight = pool.weight(sequence);
     let gain = |(row, count): (usize, &[f64; 4])| {
         let place = site.start + if site.reverse { width - 1 - row } else { row };
         let code = pool.codes[place];
@@ -174,14 +259,16 @@ fn advantage(counts: &[[f64; 4]], site: &Site, pool: &Pool) -> f32 {
         let own = count[usize::from(if site.reverse { 3 - code } else { code })];
         let total = count.iter().sum::<f64>() + PSEUDO;
         let with = (own + PSEUDO / 4.0) / total;
-        let without = (own - 1.0 + PSEUDO / 4.0) / (total - 1.0);
+        let without = (own - weight + PSEUDO / 4.0) / (total - weight);
         (with / without).log2()
     };
-    counts.iter().enumerate().map(gain).sum::<f64>() as f32
+    (counts.iter().enumerate().map(gain).sum::<f64>() * UNIT).round() as i16
 }
 
-fn pack(sequences: &[Vec<u8>], background: &Background) -> Pool {
-    Pool::new(sequences.iter().map(Vec::as_slice), background)
+/// Packs sequences, the middle of each favoured if they are aligned.
+pub(super) fn pack(sequences: &[Vec<u8>], background: &Background, options: &Options) -> Pool {
+    let pool = Pool::new(sequences.iter().map(Vec::as_slice), background);
+    if options.aligned { pool.aligned(MIDDLE_DEVIATION) } else { pool }
 }
 
 /// Number of leading sequences that hold at most `letters`, at least one.
