@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,10 +124,11 @@ def tomtom(
     dist: str,
     min_overlap: int,
     internal: bool,
+    complete: bool,
     reverse_complement: bool,
     pseudocount: float,
     thresh: float,
-    evalue: bool,
+    criterion: Literal["p", "e", "q"],
     compat: bool,
     background: Sequence[float] | None,
     threads: int | None,

@@ -17,6 +17,8 @@ FLAT_BITS = 0.25
 
 DISTANCES = ("ed", "pearson", "sandelin", "kullback", "allr")
 Q_VALUES = ("independent", "compat")
+# Options under the name of a program that calls Tomtom with them.
+PRESETS: dict[str, "TomtomOptions"] = {"modisco": {"dist": "pearson", "min_overlap": 5}}
 
 Motifs: TypeAlias = Sequence[Motif] | str | Path
 
@@ -41,10 +43,12 @@ def tomtom(
     dist: str = "ed",
     min_overlap: int = 1,
     internal: bool = False,
+    incomplete_scores: bool = False,
     reverse_complement: bool = True,
     pseudocount: float = 0.1,
     thresh: float = 0.5,
     evalue: bool = False,
+    pvalue: bool = False,
     q: str = "independent",
     background: Sequence[float] | None = None,
     threads: int | None = None,
@@ -65,14 +69,19 @@ def tomtom(
         Least number of aligned columns, where both motifs are so wide.
     internal
         Whether the narrower motif must lie wholly inside the wider one.
+    incomplete_scores
+        Whether aligned columns alone count, each alignment with a p-value of its own. By
+        default a query column without a partner counts as the median target column would.
     reverse_complement
         Whether targets are also tried on their other strand.
     pseudocount
         Letters of the background that are added to the sites of each column.
     thresh
-        Largest q-value that is reported, or E-value where ``evalue`` says so.
+        Largest q-value that is reported, or E-value or p-value where these say so:
     evalue
         Whether ``thresh`` bounds the E-value.
+    pvalue
+        Whether ``thresh`` bounds the p-value. Tomtom itself has no such option.
     q
         How the q-value estimates the share of targets that do not match (Storey).
         ``independent`` takes the exact expectation of the error that Tomtom estimates by a
@@ -80,7 +89,8 @@ def tomtom(
         ``compat`` repeats that bootstrap, whose random numbers run on from query to query, and
         rounds p-values to single precision, as Tomtom does.
     background
-        Letter frequencies for the pseudo-counts; those of each query by default.
+        Letter frequencies for the pseudo-counts (and for ``allr``); those of each query by
+        default. Tomtom's ``-bfile`` is this, for ``allr`` alone.
     threads
         Number of threads; all by default. Results are the same for any number.
 
@@ -100,6 +110,8 @@ def tomtom(
     checks.one_of("dist", dist, DISTANCES)
     checks.one_of("q", q, Q_VALUES)
     checks.in_range("min_overlap", min_overlap, 1, MAX_QUERY_WIDTH)
+    if evalue and pvalue:
+        raise ValueError("evalue and pvalue exclude each other: thresh bounds one of them")
     if not evalue:
         checks.in_range("thresh", thresh, 0, 1)
     kept = _comparable(_load(queries, "queries"))
@@ -110,10 +122,11 @@ def tomtom(
         dist=dist,
         min_overlap=min_overlap,
         internal=internal,
+        complete=not incomplete_scores,
         reverse_complement=reverse_complement,
         pseudocount=pseudocount,
         thresh=thresh,
-        evalue=evalue,
+        criterion="p" if pvalue else "e" if evalue else "q",
         compat=q == "compat",
         background=background,
         threads=threads,
@@ -127,10 +140,12 @@ class TomtomOptions(TypedDict, total=False):
     dist: str
     min_overlap: int
     internal: bool
+    incomplete_scores: bool
     reverse_complement: bool
     pseudocount: float
     thresh: float
     evalue: bool
+    pvalue: bool
     q: str
     background: Sequence[float] | None
     threads: int | None

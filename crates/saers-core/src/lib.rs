@@ -3,7 +3,7 @@
 //! Modules in the order in which they may use each other: [`error`], [`threads`], then
 //! streaming over activations ([`source`], [`stats`], [`topk`]), sequence and intervals
 //! ([`fasta`], [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`],
-//! [`tomtom`], [`discover`]).
+//! [`tomtom`], [`discover`], [`scan`]).
 
 pub mod discover;
 pub mod error;
@@ -12,6 +12,7 @@ pub mod formats;
 pub mod intervals;
 pub mod jaccard;
 pub mod motif;
+pub mod scan;
 pub mod shuffle;
 pub mod source;
 pub mod stats;

@@ -266,6 +266,30 @@ impl Frequencies {
     }
 }
 
+/// Makes letter frequencies free of zeros and, for `both_strands`, equal on both of them.
+///
+/// The programs of the MEME Suite do so wherever they take frequencies up, once or several
+/// times over; the difference shows in the digits that they print.
+///
+/// ```
+/// use saers_core::motif::smooth;
+/// let [a, c, g, t] = smooth(&[0.6, 0.4, 0.0, 0.0], true);
+/// assert!((a, c) == (t, g) && c > 0.2);
+/// assert!(smooth(&[0.6, 0.4, 0.0, 0.0], false)[2] < 1e-6);
+/// ```
+#[must_use]
+pub fn smooth(background: &Row, both_strands: bool) -> Row {
+    const FLOOR: f64 = 5e-7;
+    let [a, c, g, t] = *background;
+    let row = match both_strands {
+        true => [(a + t) / 2.0, (c + g) / 2.0, (g + c) / 2.0, (t + a) / 2.0],
+        false => *background,
+    };
+    let total = sum(&row) + 4.0 * FLOOR;
+    let row = row.map(|value| (value + FLOOR) / total);
+    row.map(|value| value / sum(&row))
+}
+
 fn sum(row: &Row) -> f64 {
     row.iter().sum()
 }

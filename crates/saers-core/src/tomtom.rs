@@ -6,12 +6,16 @@
 //! such sums over random target columns, for all alignments that the target's width allows.
 
 mod alignment;
+mod below;
 mod columns;
 mod distance;
+mod incomplete;
 mod null;
 mod qvalue;
 mod random;
 mod scaled;
+mod scores;
+mod tails;
 
 use rayon::prelude::*;
 
@@ -20,13 +24,16 @@ use crate::{Error, Result, threads};
 use columns::Columns;
 pub use distance::Distance;
 use qvalue::Bootstrap;
-use scaled::Scaled;
+use scaled::{Scaled, Scratch};
 
 /// Queries may not be wider than this.
 pub const MAX_QUERY_WIDTH: usize = 100;
 
 /// Queries whose rows are compared before their matches are ranked, to bound memory.
 const CHUNK: usize = 64;
+
+/// Bits that say which of equally good strands goes first.
+const PLACE_BITS: u32 = 25;
 
 /// How q-values estimate the share of targets that do not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub enum Criterion {
     QValue,
     /// Matches with an E-value of at most the threshold.
     EValue,
+    /// Matches with a p-value of at most the threshold.
+    PValue,
 }
 
 /// How motifs are compared; the default is that of Tomtom.
@@ -59,10 +68,12 @@ pub struct Options {
     pub reverse_complement: bool,
     /// Letters of the background that are added to the sites of every column.
     pub pseudocount: f64,
-    /// Largest q-value or E-value that is reported.
+    /// Largest q-value, E-value or p-value that is reported.
     pub threshold: f64,
-    /// Which of the two the threshold bounds.
+    /// Which of them the threshold bounds.
     pub criterion: Criterion,
+    /// Whether query columns without a partner count, as the median target column would.
+    pub complete: bool,
     /// How q-values are estimated.
     pub q_values: QValues,
     /// Letter frequencies; `None` takes those of each query.
@@ -79,6 +90,7 @@ impl Default for Options {
             pseudocount: 0.1,
             threshold: 0.5,
             criterion: Criterion::QValue,
+            complete: true,
             q_values: QValues::Independent,
             background: None,
         }
@@ -118,15 +130,20 @@ struct Ranking {
     entries: Vec<Entry>,
 }
 
+impl Ranking {
+    fn p_values(&self) -> Vec<f64> {
+        self.entries.iter().map(|entry| entry.p_value).collect()
+    }
+}
+
 /// One strand of one target, aligned at its best.
 struct Entry {
-    strand: usize,
-    target: usize,
-    reverse: bool,
+    strand: u32,
     offset: i64,
     overlap: usize,
     p_value: f64,
-    log10_p: f64,
+    /// The p-value before any rounding.
+    full: f64,
 }
 
 /// Compares every query with every target, best matches first within a query.
@@ -134,7 +151,7 @@ struct Entry {
 /// Of each target the better strand is reported.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for no targets, a query wider than [`MAX_QUERY_WIDTH`], a
+/// [`Error::InvalidArgument`] for no targets or too many, a query wider than [`MAX_QUERY_WIDTH`], a
 /// negative pseudo-count, or scores that are not finite.
 ///
 /// ```
@@ -163,33 +180,46 @@ pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Resul
             Some(columns) if columns.background() == background => columns,
             _ => Columns::prepare(targets, &background, options),
         };
-        let rankings: Vec<Ranking> = chunk
-            .par_iter()
-            .map(|query| rank(query, targets, &columns, options))
-            .collect::<Result<_>>()?;
-        for (offset, ranking) in rankings.into_iter().enumerate() {
-            let p_values: Vec<f64> = ranking.entries.iter().map(|entry| entry.p_value).collect();
-            let pi0 = match options.q_values {
-                QValues::Compat => bootstrap.pi0(&p_values),
-                QValues::Independent => qvalue::pi0(&p_values),
-            };
-            let q_values = qvalue::q_values(&p_values, pi0);
-            let report = Report {
-                query: first + offset,
-                targets: targets.len(),
-                columns: &columns,
-                options,
-            };
-            matches.extend(report.matches(ranking, &q_values));
+        let report = Report { targets: targets.len(), columns: &columns, options };
+        let ranked =
+            chunk.par_iter().enumerate().map_init(Scratch::default, |scratch, (i, query)| {
+                let ranking = rank(query, &columns, options, scratch)?;
+                Ok(match options.q_values {
+                    QValues::Compat => Outcome::Ranked(ranking),
+                    QValues::Independent => {
+                        let pi0 = qvalue::pi0(&ranking.p_values());
+                        Outcome::Reported(report.matches(first + i, &ranking, pi0))
+                    }
+                })
+            });
+        for (i, outcome) in ranked.collect::<Result<Vec<_>>>()?.into_iter().enumerate() {
+            matches.extend(match outcome {
+                Outcome::Reported(matches) => matches,
+                // One query after another: the random numbers run on.
+                Outcome::Ranked(ranking) => {
+                    let pi0 = bootstrap.pi0(&ranking.p_values());
+                    report.matches(first + i, &ranking, pi0)
+                }
+            });
         }
         prepared = Some(columns);
     }
     Ok(matches)
 }
 
+/// What a thread hands back for a query.
+enum Outcome {
+    Ranked(Ranking),
+    Reported(Vec<Match>),
+}
+
 fn check(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<()> {
     if targets.is_empty() {
         return Err(Error::invalid("targets must hold at least one motif, got none"));
+    }
+    if targets.len() >= 1 << (PLACE_BITS - 1) {
+        let got = targets.len();
+        return Err(Error::invalid(format!("targets must be fewer than 2^24, got {got}")));
     }
     if !(options.pseudocount.is_finite() && options.pseudocount >= 0.0) {
         let got = options.pseudocount;
@@ -224,47 +254,53 @@ fn runs(
 }
 
 /// Aligns a query with every strand and sorts the strands, best first.
-fn rank(query: &Motif, targets: &[Motif], columns: &Columns, options: &Options) -> Result<Ranking> {
+fn rank(
+    query: &Motif,
+    columns: &Columns,
+    options: &Options,
+    scratch: &mut Scratch,
+) -> Result<Ranking> {
     threads::check()?;
-    let scaled = Scaled::new(query, columns, options)?;
-    let aligned = alignment::best_alignments(&scaled, columns, options);
-    let p_values = null::p_values(&scaled, columns, &aligned);
-    let mut entries: Vec<Entry> = columns
-        .strands()
-        .iter()
-        .zip(aligned)
-        .zip(p_values)
-        .enumerate()
-        .map(|(index, ((strand, best), p))| Entry {
-            strand: index,
-            target: strand.target,
-            reverse: strand.reverse,
-            offset: best.offset,
-            overlap: best.overlap,
-            p_value: match options.q_values {
-                QValues::Compat => f64::from(p as f32),
-                QValues::Independent => p,
-            },
-            log10_p: p.log10(),
-        })
+    let mut scaled = Scaled::new(query, columns, options, scratch)?;
+    let (aligned, p_values) = if options.complete {
+        let aligned = alignment::best_alignments(&scaled, columns, options);
+        let p_values = null::p_values(&scaled, columns, &aligned);
+        (aligned, p_values)
+    } else {
+        incomplete::best_alignments(&scaled, columns, options)
+    };
+    let entry = |strand: u32| {
+        let (best, full) = (aligned[strand as usize], p_values[strand as usize]);
+        let p_value = match options.q_values {
+            QValues::Compat => f64::from(full as f32),
+            QValues::Independent => full,
+        };
+        Entry { strand, offset: best.offset, overlap: best.overlap, p_value, full }
+    };
+    let mut keys: Vec<(u128, u32)> = (0..p_values.len() as u32)
+        .map(|strand| (key(&entry(strand), columns.places()[strand as usize]), strand))
         .collect();
-    entries.sort_by(|a, b| {
-        // Single precision decides on ties, as in Tomtom; what underflows there still has order.
-        let single = |entry: &Entry| entry.p_value as f32;
-        let underflow = |e: &Entry| if single(e) == 0.0 { e.p_value } else { 0.0 };
-        single(a)
-            .total_cmp(&single(b))
-            .then(underflow(a).total_cmp(&underflow(b)))
-            .then(b.overlap.cmp(&a.overlap))
-            .then(a.reverse.cmp(&b.reverse))
-            .then_with(|| targets[a.target].id.cmp(&targets[b.target].id))
-    });
-    Ok(Ranking { consensus: scaled.consensus, entries })
+    keys.sort_unstable();
+    let entries = keys.into_iter().map(|(_, strand)| entry(strand)).collect();
+    let consensus = std::mem::take(&mut scaled.consensus);
+    scratch.recycle(scaled);
+    Ok(Ranking { consensus, entries })
 }
 
-/// What is needed to word the matches of one query.
+/// Orders entries as Tomtom does, in one number: p-value, larger overlap, strand and id.
+///
+/// Single precision decides on ties; what underflows there still has order. The bits of
+/// positive floating-point numbers are ordered as they are.
+fn key(entry: &Entry, place: u32) -> u128 {
+    let single = entry.p_value as f32;
+    let underflow = if single == 0.0 { entry.p_value } else { 0.0 };
+    let gap = (MAX_QUERY_WIDTH - entry.overlap) as u128;
+    let [single, underflow] = [u128::from(single.to_bits()), u128::from(underflow.to_bits())];
+    single << 96 | underflow << 32 | gap << PLACE_BITS | u128::from(place)
+}
+
+/// What is needed to word the matches of a query.
 struct Report<'a> {
-    query: usize,
     targets: usize,
     columns: &'a Columns,
     options: &'a Options,
@@ -272,30 +308,38 @@ struct Report<'a> {
 
 impl Report<'_> {
     /// Keeps the best strand of every target down to the threshold.
-    fn matches(&self, ranking: Ranking, q_values: &[f64]) -> Vec<Match> {
+    fn matches(&self, query: usize, ranking: &Ranking, pi0: f64) -> Vec<Match> {
+        let q_values = qvalue::q_values(&ranking.p_values(), pi0);
         let mut seen = vec![false; self.targets];
-        let kept = ranking.entries.iter().zip(q_values).map_while(|(entry, &q_value)| {
+        let mut matches = Vec::new();
+        for (entry, q_value) in ranking.entries.iter().zip(q_values) {
+            let strand = &self.columns.strands()[entry.strand as usize];
             let e_value = entry.p_value * self.targets as f64;
             let value = match self.options.criterion {
                 Criterion::QValue => q_value,
                 Criterion::EValue => e_value,
+                Criterion::PValue => entry.p_value,
             };
-            (value <= self.options.threshold).then_some((entry, e_value, q_value))
-        });
-        kept.filter(|(entry, ..)| !std::mem::replace(&mut seen[entry.target], true))
-            .map(|(entry, e_value, q_value)| Match {
-                query: self.query,
-                target: entry.target,
-                reverse: entry.reverse,
+            if value > self.options.threshold {
+                break;
+            }
+            if std::mem::replace(&mut seen[strand.target], true) {
+                continue;
+            }
+            matches.push(Match {
+                query,
+                target: strand.target,
+                reverse: strand.reverse,
                 offset: entry.offset,
                 overlap: entry.overlap,
                 p_value: entry.p_value,
-                log10_p: entry.log10_p,
+                log10_p: entry.full.log10(),
                 e_value,
                 q_value,
                 query_consensus: ranking.consensus.clone(),
-                target_consensus: self.columns.strands()[entry.strand].consensus.clone(),
-            })
-            .collect()
+                target_consensus: strand.consensus.clone(),
+            });
+        }
+        matches
     }
 }

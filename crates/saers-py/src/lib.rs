@@ -9,6 +9,7 @@ mod formats;
 mod intervals;
 mod jaccard;
 mod motif;
+mod scan;
 mod shuffle;
 mod source;
 mod stats;
@@ -35,6 +36,8 @@ mod _core {
     use crate::motif::{
         motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
     };
+    #[pymodule_export]
+    use crate::scan::MotifScanner;
     #[pymodule_export]
     use crate::shuffle::{GcMatch, Placement};
     #[pymodule_export]

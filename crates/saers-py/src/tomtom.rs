@@ -12,8 +12,8 @@ use crate::wait;
 
 /// Compares queries with targets; returns one array for each column of the table.
 #[pyfunction]
-#[pyo3(signature = (queries, targets, *, dist, min_overlap, internal, reverse_complement,
-                    pseudocount, thresh, evalue, compat, background, threads))]
+#[pyo3(signature = (queries, targets, *, dist, min_overlap, internal, complete,
+                    reverse_complement, pseudocount, thresh, criterion, compat, background, threads))]
 #[expect(clippy::too_many_arguments, reason = "every one is an option with a name")]
 pub fn tomtom<'py>(
     py: Python<'py>,
@@ -22,10 +22,11 @@ pub fn tomtom<'py>(
     dist: &str,
     min_overlap: usize,
     internal: bool,
+    complete: bool,
     reverse_complement: bool,
     pseudocount: f64,
     thresh: f64,
-    evalue: bool,
+    criterion: &str,
     compat: bool,
     background: Option<Row>,
     threads: Option<usize>,
@@ -35,10 +36,15 @@ pub fn tomtom<'py>(
         distance,
         min_overlap,
         internal,
+        complete,
         reverse_complement,
         pseudocount,
         threshold: thresh,
-        criterion: if evalue { Criterion::EValue } else { Criterion::QValue },
+        criterion: match criterion {
+            "p" => Criterion::PValue,
+            "e" => Criterion::EValue,
+            _ => Criterion::QValue,
+        },
         q_values: if compat { QValues::Compat } else { QValues::Independent },
         background,
     };

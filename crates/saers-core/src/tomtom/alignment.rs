@@ -1,15 +1,50 @@
 //! The best alignment of a query with every target strand.
 
+use multiversion::multiversion;
+
 use super::Options;
-use super::columns::{Columns, Strand};
-use super::scaled::Scaled;
+use super::columns::{Class, Columns};
+use super::scaled::{LANES, Scaled};
 
 /// The best alignment of one strand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Alignment {
     pub score: i64,
     pub offset: i64,
     pub overlap: usize,
+}
+
+/// One way to lay a query on targets of one width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lay {
+    pub offset: i64,
+    /// Query columns `low..high` have a partner.
+    pub low: usize,
+    pub high: usize,
+}
+
+impl Lay {
+    /// Number of aligned columns.
+    pub fn overlap(&self) -> usize {
+        self.high - self.low
+    }
+}
+
+/// Lists the alignments of a query with a target, by their widths, that the options allow.
+pub(super) fn lays(query: usize, target: usize, options: &Options) -> Vec<Lay> {
+    let (w, l) = (query as i64, target as i64);
+    let least = options.min_overlap.min(query).min(target) as i64;
+    let (first, last) = match (options.internal, w < l) {
+        (false, _) => (least - w, l - least),
+        (true, true) => (0, l - w),
+        (true, false) => (l - w, 0),
+    };
+    let lay = |offset: i64| Lay {
+        offset,
+        low: (-offset).max(0) as usize,
+        high: w.min(l - offset) as usize,
+    };
+    (first..=last).map(lay).collect()
 }
 
 /// Aligns the query with every strand at every offset that the options allow.
@@ -20,58 +55,74 @@ pub(super) fn best_alignments(
     columns: &Columns,
     options: &Options,
 ) -> Vec<Alignment> {
-    let mut sums = Vec::new();
-    columns
-        .strands()
-        .iter()
-        .map(|strand| {
-            add_diagonals(scaled, columns, strand, &mut sums);
-            best(scaled, strand.width, &sums, options)
-        })
-        .collect()
-}
-
-/// Sums the scores of each alignment: entry `offset + width - 1` holds that of `offset`.
-fn add_diagonals(scaled: &Scaled, columns: &Columns, strand: &Strand, sums: &mut Vec<u16>) {
-    let width = scaled.width();
-    sums.clear();
-    sums.resize(strand.width + width - 1, 0);
-    for (position, &column) in columns.of(strand).iter().enumerate() {
-        // Cells run from the last query column to the first, so that a step in the target and a
-        // step in the sums are the same step.
-        let diagonals = &mut sums[position..position + width];
-        for (sum, &cell) in diagonals.iter_mut().zip(scaled.column(column)) {
-            *sum += u16::from(cell);
-        }
-    }
-}
-
-fn best(scaled: &Scaled, target: usize, sums: &[u16], options: &Options) -> Alignment {
-    let (w, l) = (scaled.width() as i64, target as i64);
-    let least = (options.min_overlap.min(scaled.width()).min(target)) as i64;
-    let (first, last) = match (options.internal, w < l) {
-        (false, _) => (least - w, l - least),
-        (true, true) => (0, l - w),
-        (true, false) => (l - w, 0),
-    };
-    let mut best = Alignment { score: i64::MIN, offset: 0, overlap: 0 };
-    for offset in first..=last {
-        let overlap = (w.min(l - offset) - (-offset).max(0)) as usize;
-        let free = w - overlap as i64;
-        let score = i64::from(sums[(offset + w - 1) as usize]) + scaled.unaligned * free;
-        if (score, overlap) > (best.score, best.overlap) {
-            best = Alignment { score, offset, overlap };
+    let mut best = vec![Alignment::default(); columns.strands().len()];
+    for class in columns.classes() {
+        let mut lays = lays(scaled.width(), class.width, options);
+        // The first of equal scores is kept, so this order is the rule for ties.
+        lays.sort_by_key(|lay| (std::cmp::Reverse(lay.overlap()), lay.offset));
+        for (part, members) in columns.members(class).chunks(LANES).enumerate() {
+            let (scores, which) = best_of(scaled, class, part * LANES, &lays);
+            for ((&member, score), which) in members.iter().zip(scores).zip(which) {
+                let lay = lays[usize::from(which)];
+                best[member as usize] = Alignment {
+                    score: i64::from(score),
+                    offset: lay.offset,
+                    overlap: lay.overlap(),
+                };
+            }
         }
     }
     best
+}
+
+/// Finds the best score of [`LANES`] members of a class, and the first alignment that has it.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn best_of(
+    scaled: &Scaled,
+    class: &Class,
+    member: usize,
+    lays: &[Lay],
+) -> ([i16; LANES], [u16; LANES]) {
+    let (mut best, mut which) = ([-1_i16; LANES], [0_u16; LANES]);
+    for (index, lay) in lays.iter().enumerate() {
+        let free = scaled.width() - lay.overlap();
+        // Scores reach no further than MAX_QUERY_WIDTH · BINS.
+        let sums = sums(scaled, class, member, lay, scaled.unaligned as i16 * free as i16);
+        for lane in 0..LANES {
+            let better = sums[lane] > best[lane];
+            which[lane] = if better { index as u16 } else { which[lane] };
+            best[lane] = if better { sums[lane] } else { best[lane] };
+        }
+    }
+    (best, which)
+}
+
+/// Adds the scores of one alignment for [`LANES`] members of a class.
+#[inline(always)]
+pub(super) fn sums(
+    scaled: &Scaled,
+    class: &Class,
+    member: usize,
+    lay: &Lay,
+    start: i16,
+) -> [i16; LANES] {
+    let mut sums = [start; LANES];
+    for query in lay.low..lay.high {
+        let position = (query as i64 + lay.offset) as usize;
+        let cells = scaled.lanes(query, class.start + position * class.count + member);
+        for (sum, &cell) in sums.iter_mut().zip(cells) {
+            *sum += i16::from(cell);
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Options;
     use super::super::columns::Columns;
-    use super::super::scaled::Scaled;
-    use super::{Alignment, best, best_alignments};
+    use super::super::scaled::{Scaled, Scratch};
+    use super::{Alignment, best_alignments};
     use crate::motif::{Frequencies, Motif, Row, UNIFORM};
 
     const A: Row = [1.0, 0.0, 0.0, 0.0];
@@ -86,7 +137,8 @@ mod tests {
     fn align(query: &[Row], target: &[Row], options: &Options) -> Alignment {
         let columns =
             Columns::prepare(&[motif("t", target), motif("c", &[C, C])], &UNIFORM, options);
-        let scaled = Scaled::new(&motif("q", query), &columns, options).unwrap();
+        let scaled =
+            Scaled::new(&motif("q", query), &columns, options, &mut Scratch::default()).unwrap();
         best_alignments(&scaled, &columns, options)[0]
     }
 
@@ -103,11 +155,16 @@ mod tests {
     #[test]
     fn of_equal_scores_the_larger_overlap_is_taken() {
         let columns = Columns::prepare(&[motif("t", &[C, A])], &UNIFORM, &Options::default());
-        let mut scaled = Scaled::new(&motif("q", &[A, C]), &columns, &Options::default()).unwrap();
-        scaled.unaligned = 50;
-        // Offsets -1, 0, 1 score 60 + 50, 110, and 60 + 50.
-        let found = best(&scaled, 2, &[60, 110, 60], &Options::default());
-        assert_eq!((found.score, found.offset, found.overlap), (110, 0, 2));
+        let query = motif("q", &[A, C]);
+        let mut scaled =
+            Scaled::new(&query, &columns, &Options::default(), &mut Scratch::default()).unwrap();
+        // One aligned column scores, at either end; two aligned ones score nothing.
+        scaled.unaligned = 0;
+        let found = best_alignments(&scaled, &columns, &Options::default())[0];
+        assert_eq!((found.offset, found.overlap), (-1, 1));
+        scaled.unaligned = -i64::from(scaled.lanes(1, 0)[0]);
+        let found = best_alignments(&scaled, &columns, &Options::default())[0];
+        assert_eq!((found.score, found.offset, found.overlap), (0, 0, 2));
     }
 
     #[test]

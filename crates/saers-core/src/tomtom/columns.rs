@@ -1,86 +1,96 @@
-//! All target columns of a comparison, on both strands, identical ones merged.
+//! All target columns of a comparison, on both strands, laid out by width.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use super::{Distance, Options};
-use crate::motif::{Frequencies, Motif, Row};
+use super::Options;
+use crate::motif::{Frequencies, Motif, Row, smooth};
 
 /// Sites of a motif that does not say how many it has.
 const DEFAULT_SITES: f64 = 20.0;
 
-/// Target columns after pseudo-counts; which strand has which is kept beside them.
+/// Target columns after pseudo-counts.
+///
+/// Strands of one width lie side by side: column `start + position * strands + member`. So the
+/// same position of many targets is read at once.
 pub(super) struct Columns {
     background: Row,
     letters: [Vec<f64>; 4],
+    singles: [Vec<f32>; 4],
     sites: Vec<f64>,
-    counts: Vec<u32>,
-    index: Vec<u32>,
     strands: Vec<Strand>,
+    classes: Vec<Class>,
+    members: Vec<u32>,
+    places: Vec<u32>,
 }
 
-/// A target on one strand: `width` entries of the index from `start`.
+/// A target on one strand.
 pub(super) struct Strand {
     pub target: usize,
     pub reverse: bool,
     pub consensus: String,
-    pub start: usize,
+}
+
+/// The strands of one width.
+pub(super) struct Class {
     pub width: usize,
+    /// Their first column.
+    pub start: usize,
+    /// Their place among the members.
+    first: usize,
+    /// Their number.
+    pub count: usize,
 }
 
 impl Columns {
-    /// Adds pseudo-counts, appends other strands, and merges columns that are equal.
+    /// Adds pseudo-counts, puts every other strand behind its target, and groups them by width.
     pub fn prepare(targets: &[Motif], background: &Row, options: &Options) -> Self {
         let smooth = smoothed(background, 3);
+        let mut strands = Vec::new();
+        let mut matrices: Vec<(Frequencies, f64)> = Vec::new();
+        for (target, motif) in targets.iter().enumerate() {
+            let forward = with_pseudocount(motif, &smooth, options.pseudocount);
+            let sites = motif.n_sites.unwrap_or(0.0);
+            let other = options.reverse_complement.then(|| forward.reverse_complement());
+            for (reverse, matrix) in [(false, Some(forward)), (true, other)] {
+                let Some(matrix) = matrix else { continue };
+                strands.push(Strand { target, reverse, consensus: consensus(&matrix) });
+                matrices.push((matrix, sites));
+            }
+        }
+        let places = places(&strands, targets);
         let mut columns = Self {
             background: *background,
             letters: Default::default(),
+            singles: Default::default(),
             sites: Vec::new(),
-            counts: Vec::new(),
-            index: Vec::new(),
-            strands: Vec::new(),
+            strands,
+            classes: Vec::new(),
+            members: Vec::new(),
+            places,
         };
-        let mut known = HashMap::new();
-        for (target, motif) in targets.iter().enumerate() {
-            let forward = with_pseudocount(motif, &smooth, options.pseudocount);
-            // Only this score depends on the number of sites: else it must not hinder merging.
-            let sites = match options.distance {
-                Distance::Allr => motif.n_sites.unwrap_or(0.0),
-                _ => 0.0,
-            };
-            columns.push(&forward, target, false, sites, &mut known);
-            if options.reverse_complement {
-                columns.push(&forward.reverse_complement(), target, true, sites, &mut known);
-            }
-        }
+        columns.lay_out(&matrices);
         columns
     }
 
-    fn push(
-        &mut self,
-        motif: &Frequencies,
-        target: usize,
-        reverse: bool,
-        sites: f64,
-        known: &mut HashMap<([u64; 4], u64), u32>,
-    ) {
-        self.strands.push(Strand {
-            target,
-            reverse,
-            consensus: consensus(motif),
-            start: self.index.len(),
-            width: motif.width(),
-        });
-        for row in motif.rows() {
-            let fresh = self.counts.len() as u32;
-            let key = (row.map(f64::to_bits), sites.to_bits());
-            let column = *known.entry(key).or_insert(fresh);
-            if column == fresh {
-                self.letters.iter_mut().zip(row).for_each(|(letter, &value)| letter.push(value));
-                self.sites.push(sites);
-                self.counts.push(0);
+    fn lay_out(&mut self, matrices: &[(Frequencies, f64)]) {
+        let mut by_width: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for (index, (matrix, _)) in matrices.iter().enumerate() {
+            by_width.entry(matrix.width()).or_default().push(index as u32);
+        }
+        for (width, members) in by_width {
+            let (start, first) = (self.sites.len(), self.members.len());
+            self.classes.push(Class { width, start, first, count: members.len() });
+            for position in 0..width {
+                for &member in &members {
+                    let (matrix, sites) = &matrices[member as usize];
+                    for (letter, &value) in matrix.rows()[position].iter().enumerate() {
+                        self.letters[letter].push(value);
+                        self.singles[letter].push(value as f32);
+                    }
+                    self.sites.push(*sites);
+                }
             }
-            self.counts[column as usize] += 1;
-            self.index.push(column);
+            self.members.extend(members);
         }
     }
 
@@ -89,24 +99,29 @@ impl Columns {
         self.background
     }
 
-    /// Probabilities of A, C, G and T, one value for each distinct column.
+    /// Probabilities of A, C, G and T, one value for each column.
     pub fn letters(&self) -> &[Vec<f64>; 4] {
         &self.letters
     }
 
-    /// Sites of each distinct column, as read.
+    /// The same in single precision.
+    pub fn singles(&self) -> &[Vec<f32>; 4] {
+        &self.singles
+    }
+
+    /// Probabilities in one column.
+    pub fn row(&self, column: usize) -> Row {
+        std::array::from_fn(|letter| self.letters[letter][column])
+    }
+
+    /// Sites of each column, as read.
     pub fn sites(&self) -> &[f64] {
         &self.sites
     }
 
-    /// How often each distinct column occurs.
-    pub fn counts(&self) -> &[u32] {
-        &self.counts
-    }
-
     /// Number of columns, repeated ones included.
     pub fn total(&self) -> usize {
-        self.index.len()
+        self.sites.len()
     }
 
     /// Every target followed by its other strand.
@@ -114,10 +129,31 @@ impl Columns {
         &self.strands
     }
 
-    /// The distinct columns of a strand.
-    pub fn of(&self, strand: &Strand) -> &[u32] {
-        &self.index[strand.start..strand.start + strand.width]
+    /// Strands by width, ascending.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
     }
+
+    /// The strands of a class.
+    pub fn members(&self, class: &Class) -> &[u32] {
+        &self.members[class.first..class.first + class.count]
+    }
+
+    /// Rank of each strand where matches are equally good: given strands first, then by id.
+    pub fn places(&self) -> &[u32] {
+        &self.places
+    }
+}
+
+fn places(strands: &[Strand], targets: &[Motif]) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..strands.len()).collect();
+    let id = |strand: &Strand| &targets[strand.target].id;
+    order.sort_by_key(|&index| (strands[index].reverse, id(&strands[index]), index));
+    let mut places = vec![0; strands.len()];
+    for (place, index) in order.into_iter().enumerate() {
+        places[index] = place as u32;
+    }
+    places
 }
 
 /// Mixes the background into a motif according to its number of sites.
@@ -129,21 +165,11 @@ pub(super) fn with_pseudocount(motif: &Motif, background: &Row, pseudocount: f64
 
 /// Makes a background equal on both strands and free of zeros, `rounds` times over.
 ///
-/// Tomtom passes queries through two rounds and targets through a third; the difference shows
-/// in the printed digits.
+/// Tomtom passes queries through two rounds and targets through a third.
 pub(super) fn smoothed(background: &Row, rounds: usize) -> Row {
-    const FLOOR: f64 = 5e-7;
     let total: f64 = background.iter().sum();
-    let mut row = background.map(|value| value / total);
-    for _ in 0..rounds {
-        let [a, c, g, t] = row;
-        row = [(a + t) / 2.0, (c + g) / 2.0, (g + c) / 2.0, (t + a) / 2.0];
-        let total = row.iter().sum::<f64>() + 4.0 * FLOOR;
-        row = row.map(|value| (value + FLOOR) / total);
-        let total: f64 = row.iter().sum();
-        row = row.map(|value| value / total);
-    }
-    row
+    let row = background.map(|value| value / total);
+    (0..rounds).fold(row, |row, _| smooth(&row, true))
 }
 
 /// Spells the likeliest letters as Tomtom does, after pseudo-counts.
@@ -167,7 +193,7 @@ pub(super) fn consensus(motif: &Frequencies) -> String {
 mod tests {
     use super::{Columns, consensus, smoothed};
     use crate::motif::{Frequencies, Motif, Row, UNIFORM};
-    use crate::tomtom::{Distance, Options};
+    use crate::tomtom::Options;
 
     fn motif(rows: &[Row], n_sites: f64) -> Motif {
         Motif {
@@ -181,24 +207,23 @@ mod tests {
     }
 
     #[test]
-    fn equal_columns_are_merged_and_counted_on_both_strands() {
-        let (a, t) = ([1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]);
-        let columns = Columns::prepare(&[motif(&[a, a, t], 20.0)], &UNIFORM, &Options::default());
-        assert_eq!(columns.counts(), [3, 3]);
-        assert_eq!(columns.total(), 6);
-        let of: Vec<&[u32]> = columns.strands().iter().map(|s| columns.of(s)).collect();
-        assert_eq!(of, [[0, 0, 1], [0, 1, 1]]);
+    fn strands_of_one_width_lie_side_by_side() {
+        let (a, c) = ([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]);
+        let none = Options { pseudocount: 0.0, ..Options::default() };
+        let targets = [motif(&[a, c], 20.0), motif(&[a], 20.0), motif(&[c, c], 20.0)];
+        let columns = Columns::prepare(&targets, &UNIFORM, &none);
+        let classes: Vec<_> = columns.classes().iter().map(|c| (c.width, c.start)).collect();
+        assert_eq!(classes, [(1, 0), (2, 2)]);
+        assert_eq!(columns.members(&columns.classes()[1]), [0, 1, 4, 5]);
+        let of_c = columns.letters()[1].clone();
+        assert_eq!(of_c, [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
     }
 
     #[test]
-    fn sites_keep_columns_apart_only_where_scores_depend_on_them() {
-        let flat = [UNIFORM];
-        let targets = [motif(&flat, 20.0), motif(&flat, 30.0)];
-        let distinct = |distance| {
-            let options = Options { distance, ..Options::default() };
-            Columns::prepare(&targets, &UNIFORM, &options).counts().len()
-        };
-        assert_eq!((distinct(Distance::Euclidean), distinct(Distance::Allr)), (1, 2));
+    fn of_equal_matches_given_strands_go_first_and_then_ids() {
+        let named = |id: &str| Motif { id: id.into(), ..motif(&[UNIFORM], 20.0) };
+        let columns = Columns::prepare(&[named("b"), named("a")], &UNIFORM, &Options::default());
+        assert_eq!(columns.places(), [1, 3, 0, 2]);
     }
 
     #[test]

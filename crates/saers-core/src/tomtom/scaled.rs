@@ -1,21 +1,28 @@
 //! Column scores of one query as small integers, and their distribution.
 
+use multiversion::multiversion;
+
+use super::Options;
 use super::columns::{Columns, consensus, smoothed, with_pseudocount};
 use super::distance::{QueryColumn, score};
-use super::{Distance, Options};
+use super::scores::{Coded, ROUNDS};
 use crate::motif::{Frequencies, Motif, Row};
 use crate::{Error, Result};
 
 /// Scaled scores lie in 0..=BINS.
 pub(super) const BINS: usize = 100;
 
-/// Buckets of the selection of a median.
-const BUCKETS: usize = 2048;
+/// Cells that are read together; each row has so many to spare.
+pub(super) const LANES: usize = 32;
 
-/// Scaled scores of every query column against every distinct target column.
+/// What single precision may add to the place of a score among 0..=BINS.
+const ROUNDING: f64 = 1e-4;
+
+/// Scaled scores of every query column against every target column.
 pub(super) struct Scaled {
     width: usize,
     cells: Vec<u8>,
+    stride: usize,
     /// Likeliest letters of the query.
     pub consensus: String,
     /// For each query column the share of target columns at each score.
@@ -24,40 +31,91 @@ pub(super) struct Scaled {
     pub unaligned: i64,
 }
 
+/// A query after pseudo-counts, whose scores can be asked for one by one.
+pub(super) struct Query<'a> {
+    pub matrix: Frequencies,
+    pub sites: f64,
+    pub background: Row,
+    pub columns: &'a Columns,
+    pub options: &'a Options,
+}
+
+impl Query<'_> {
+    /// A column with what its scores depend on.
+    pub fn column(&self, index: usize) -> QueryColumn<'_> {
+        let row = &self.matrix.rows()[index];
+        QueryColumn { row, sites: self.sites, background: &self.background }
+    }
+
+    /// Scores a query column against a target column in double precision.
+    pub fn exact(&self, index: usize, column: usize) -> f64 {
+        let target = self.columns.row(column);
+        let sites = self.columns.sites()[column];
+        score(self.options.distance, &self.column(index), &target, sites)
+    }
+}
+
+/// Memory that one query after another uses.
+#[derive(Default)]
+pub(super) struct Scratch {
+    rows: Vec<Coded>,
+    singles: Vec<f32>,
+    doubles: Vec<f64>,
+    cells: Vec<u8>,
+}
+
+impl Scratch {
+    /// Takes the memory of a query back.
+    pub fn recycle(&mut self, scaled: Scaled) {
+        self.cells = scaled.cells;
+    }
+}
+
 impl Scaled {
     /// Scores a query, shifts each column by its median, and scales to integers.
-    pub fn new(query: &Motif, columns: &Columns, options: &Options) -> Result<Self> {
+    ///
+    /// Incomplete scores are not shifted: columns without a partner do not count.
+    pub fn new(
+        query: &Motif,
+        columns: &Columns,
+        options: &Options,
+        scratch: &mut Scratch,
+    ) -> Result<Self> {
         let background = smoothed(&columns.background(), 2);
-        let smoothed = with_pseudocount(query, &background, options.pseudocount);
+        let matrix = with_pseudocount(query, &background, options.pseudocount);
         let sites = query.n_sites.unwrap_or(0.0);
-        let scores = scores(&smoothed, sites, &background, columns, options.distance);
-        let mut range = (f64::INFINITY, f64::NEG_INFINITY);
-        let mut medians = Vec::with_capacity(scores.len());
-        for row in &scores {
-            let (low, high) = extremes(row).ok_or_else(|| {
+        let query_columns = Query { matrix, sites, background, columns, options };
+        let width = query_columns.matrix.width();
+        scratch.rows.resize_with(width.max(scratch.rows.len()), Coded::default);
+        let Scratch { rows, singles, doubles, .. } = scratch;
+        let mut medians = Vec::with_capacity(width);
+        for (index, row) in rows.iter_mut().enumerate().take(width) {
+            row.fill(index, &query_columns, singles, doubles).ok_or_else(|| {
                 Error::invalid(format!("the scores of query {} are not finite", query.id))
             })?;
-            let median = lower_median(row, columns, low, high);
-            range = (range.0.min(low - median), range.1.max(high - median));
+            let median =
+                if options.complete { row.lower_median(index, &query_columns) } else { 0.0 };
             medians.push(median);
         }
-        let (low, high) = if range.0 == range.1 { (range.1 - 1.0, range.1) } else { range };
-        let offset = low.floor();
-        let scale = (BINS as f64 / (high - offset)).floor();
-        let mut scaled = Self {
-            width: scores.len(),
-            consensus: consensus(&smoothed),
-            cells: vec![0; scores.len() * columns.counts().len()],
-            histograms: vec![[0.0; BINS + 1]; scores.len()],
-            unaligned: (-offset * scale) as i64,
-        };
-        for (index, (row, median)) in scores.iter().zip(medians).enumerate() {
-            scaled.fill(index, columns, row, |score| {
-                // Not negative, so that this rounds down.
-                ((score - median - offset) * scale + 0.5) as i32 as u8
-            });
+        let scale = Scale::new(&rows[..width], &medians, &query_columns);
+        let stride = columns.total() + LANES;
+        let mut cells = std::mem::take(&mut scratch.cells);
+        cells.clear();
+        cells.resize(width * stride, 0);
+        let mut histograms = Vec::with_capacity(width);
+        for (index, (row, median)) in scratch.rows.iter().zip(&medians).enumerate() {
+            let cells = &mut cells[index * stride..][..columns.total()];
+            scale.fill(row, *median, cells, |column| query_columns.exact(index, column));
+            histograms.push(shares(cells));
         }
-        Ok(scaled)
+        Ok(Self {
+            width,
+            cells,
+            stride,
+            consensus: consensus(&query_columns.matrix),
+            histograms,
+            unaligned: (-scale.offset * scale.factor) as i64,
+        })
     }
 
     /// Number of query columns.
@@ -65,150 +123,118 @@ impl Scaled {
         self.width
     }
 
-    /// Scores of a distinct target column against all query columns, the last one first.
-    pub fn column(&self, column: u32) -> &[u8] {
-        let start = column as usize * self.width;
-        &self.cells[start..start + self.width]
+    /// Scores of a query column against [`LANES`] target columns from one on.
+    #[inline(always)]
+    pub fn lanes(&self, index: usize, column: usize) -> &[u8; LANES] {
+        // The compiler sees that the length fits: no check is left.
+        self.cells[index * self.stride + column..].first_chunk().unwrap_or(&[0; LANES])
     }
+}
 
-    fn fill(&mut self, index: usize, columns: &Columns, row: &[f64], scale: impl Fn(f64) -> u8) {
-        let mut counts = [0_u32; BINS + 1];
-        let cells = self.cells[self.width - 1 - index..].iter_mut().step_by(self.width);
-        for ((cell, &score), &count) in cells.zip(row).zip(columns.counts()) {
-            *cell = scale(score).min(BINS as u8);
-            counts[usize::from(*cell)] += count;
+/// How shifted scores become integers: (score - offset) · factor, rounded.
+#[derive(Clone, Copy, PartialEq)]
+struct Scale {
+    offset: f64,
+    factor: f64,
+}
+
+impl Scale {
+    /// Finds offset and factor, which are integers, from the range of all shifted scores.
+    fn new(rows: &[Coded], medians: &[f64], query: &Query) -> Self {
+        let (mut low, mut high) =
+            ((f64::INFINITY, f64::INFINITY), (f64::NEG_INFINITY, f64::NEG_INFINITY));
+        for (row, median) in rows.iter().zip(medians) {
+            let (least, most) = row.extremes();
+            low = (low.0.min(least.0 - median), low.1.min(least.1 - median));
+            high = (high.0.max(most.0 - median), high.1.max(most.1 - median));
         }
-        let total = columns.total() as f64;
-        self.histograms[index] = counts.map(|count| f64::from(count) / total);
+        // Both ends of what is known must say the same, else all scores are computed exactly.
+        let candidates = [(low.0, high.0), (low.0, high.1), (low.1, high.0), (low.1, high.1)]
+            .map(|(low, high)| Self::of_range(low, high));
+        let first = candidates[0];
+        let certain = low.1 < high.0 && candidates.iter().all(|candidate| *candidate == first);
+        if certain { first } else { Self::exactly(medians, query) }
+    }
+
+    fn of_range(low: f64, high: f64) -> Self {
+        let low = if low == high { high - 1.0 } else { low };
+        let offset = low.floor();
+        Self { offset, factor: (BINS as f64 / (high - offset)).floor() }
+    }
+
+    fn exactly(medians: &[f64], query: &Query) -> Self {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (index, median) in medians.iter().enumerate() {
+            for column in 0..query.columns.total() {
+                let shifted = query.exact(index, column) - median;
+                (low, high) = (low.min(shifted), high.max(shifted));
+            }
+        }
+        Self::of_range(low, high)
+    }
+
+    /// Scales a row; where its codes leave open which integer is meant, `exact` decides.
+    fn fill(&self, row: &Coded, median: f64, cells: &mut [u8], exact: impl Fn(usize) -> f64) {
+        let unit = row.unit * self.factor;
+        let base = (row.low + 0.5 * row.unit - median - self.offset) * self.factor + 0.5;
+        let size = (unit * f64::from(u16::MAX)).abs() + base.abs();
+        let open = 0.5 * unit + row.slack * self.factor + ROUNDING * (1.0 + size / 300.0);
+        let line = Line { unit: unit as f32, base: base as f32, open: open as f32 };
+        let mut doubts = Vec::new();
+        round_all(&line, &row.codes, cells, &mut doubts);
+        for column in doubts {
+            // Not negative, so that this rounds down.
+            let cell = ((exact(column) - median - self.offset) * self.factor + 0.5) as i32;
+            cells[column] = cell.clamp(0, BINS as i32) as u8;
+        }
     }
 }
 
-/// Scores each query column against the distinct target columns.
-fn scores(
-    query: &Frequencies,
-    sites: f64,
-    background: &Row,
-    columns: &Columns,
-    distance: Distance,
-) -> Vec<Vec<f64>> {
-    let of = |row: &Row| {
-        let mut out = vec![0.0; columns.counts().len()];
-        score(distance, &QueryColumn { row, sites, background }, columns, &mut out);
-        out
-    };
-    query.rows().iter().map(of).collect()
+/// Scaled scores as a linear function of codes.
+struct Line {
+    unit: f32,
+    base: f32,
+    /// Nearer than this to an integer a value may belong to either side.
+    open: f32,
 }
 
-/// Finds the smallest and largest score; `None` where one is not finite.
-fn extremes(row: &[f64]) -> Option<(f64, f64)> {
-    // In lanes: one running minimum would wait for itself at every step.
-    const LANES: usize = 8;
-    let (mut lows, mut highs) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    let mut finite = true;
-    let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder();
+/// Rounds codes down to cells and lists the places in doubt.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<usize>) {
+    const MOST: f32 = BINS as f32;
+    let value = |code: u16| f32::from(code) * line.unit + line.base;
+    let doubtful = |value: f32| (value - ((value + ROUNDS) - ROUNDS)).abs() < line.open;
+    let chunks = cells.chunks_mut(LANES).zip(codes.chunks(LANES));
+    for (index, (cells, codes)) in chunks.enumerate() {
+        let mut any = 0_u32;
+        for (cell, &code) in cells.iter_mut().zip(codes) {
+            let value = value(code);
+            any |= u32::from(doubtful(value));
+            // Half a step down, for ROUNDS goes to the nearest integer.
+            let place = if value > 0.5 { value - 0.5 } else { 0.0 };
+            let place = if place < MOST { place } else { MOST };
+            *cell = (place + ROUNDS).to_bits() as u8;
+        }
+        if any != 0 {
+            let open = codes.iter().enumerate().filter(|(_, code)| doubtful(value(**code)));
+            doubts.extend(open.map(|(place, _)| index * LANES + place));
+        }
+    }
+}
+
+/// Counts the cells of each score, as shares.
+fn shares(cells: &[u8]) -> [f64; BINS + 1] {
+    // Four tables: one would wait for itself where neighbours are equal.
+    let mut tables = [[0_u32; 256]; 4];
+    let chunks = cells.chunks_exact(4);
+    for &cell in chunks.remainder() {
+        tables[0][usize::from(cell)] += 1;
+    }
     for chunk in chunks {
-        for ((low, high), &value) in lows.iter_mut().zip(&mut highs).zip(chunk) {
-            *low = if value < *low { value } else { *low };
-            *high = if value > *high { value } else { *high };
-            finite &= value.is_finite();
+        for (table, &cell) in tables.iter_mut().zip(chunk) {
+            table[usize::from(cell)] += 1;
         }
     }
-    let all = |lanes: [f64; LANES], pick: fn(f64, f64) -> f64, start: f64| {
-        lanes.iter().chain(rest).copied().fold(start, pick)
-    };
-    let low = all(lows, f64::min, f64::INFINITY);
-    let high = all(highs, f64::max, f64::NEG_INFINITY);
-    (finite && rest.iter().all(|value| value.is_finite())).then_some((low, high))
-}
-
-/// Finds what Tomtom subtracts: of N columns the mean of those at N/2 - 1, rounded down and up.
-///
-/// With an even number both are the lower of the two in the middle.
-fn lower_median(row: &[f64], columns: &Columns, low: f64, high: f64) -> f64 {
-    let total = columns.total();
-    let first = (total / 2).saturating_sub(1);
-    let second = total.div_ceil(2).saturating_sub(1).max(first);
-    if low == high {
-        return low;
-    }
-    let buckets = Buckets::new(row, columns.counts(), low, high);
-    let at = |rank| buckets.nth(row, columns.counts(), rank);
-    if first == second { at(first) } else { (at(first) + at(second)) / 2.0 }
-}
-
-/// Values sorted into buckets of equal width, so that one of them need only be sorted further.
-struct Buckets {
-    of: Vec<u16>,
-    weights: Vec<usize>,
-}
-
-impl Buckets {
-    fn new(row: &[f64], counts: &[u32], low: f64, high: f64) -> Self {
-        let step = (BUCKETS - 1) as f64 / (high - low);
-        let bucket = |value: &f64| (((value - low) * step) as i32).clamp(0, BUCKETS as i32 - 1);
-        let of: Vec<u16> = row.iter().map(|value| bucket(value) as u16).collect();
-        let mut weights = vec![0; BUCKETS];
-        for (&bucket, &count) in of.iter().zip(counts) {
-            weights[usize::from(bucket)] += count as usize;
-        }
-        Self { of, weights }
-    }
-
-    /// Finds the value of a rank, counted from 0.
-    fn nth(&self, row: &[f64], counts: &[u32], rank: usize) -> f64 {
-        let (mut chosen, mut below) = (0, 0);
-        while below + self.weights[chosen] <= rank {
-            below += self.weights[chosen];
-            chosen += 1;
-        }
-        let values = self.of.iter().zip(row.iter().zip(counts));
-        let mut inside: Vec<(f64, u32)> = values
-            .filter(|(bucket, _)| usize::from(**bucket) == chosen)
-            .map(|(_, (value, count))| (*value, *count))
-            .collect();
-        inside.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let reached = |&(_, count): &(f64, u32)| {
-            below += count as usize;
-            below > rank
-        };
-        let position = inside.iter().position(reached);
-        inside[position.unwrap_or(inside.len() - 1)].0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Buckets, extremes};
-    use proptest::prelude::*;
-
-    /// What `nth` finds, by writing every value out as often as it counts.
-    fn written_out(values: &[(f64, u32)], rank: usize) -> f64 {
-        let mut all: Vec<f64> =
-            values.iter().flat_map(|&(value, count)| vec![value; count as usize]).collect();
-        all.sort_by(f64::total_cmp);
-        all[rank]
-    }
-
-    proptest! {
-        #[test]
-        fn a_weighted_rank_equals_the_one_of_the_values_written_out(
-            values in prop::collection::vec((-3.0..3.0_f64, 1..4_u32), 1..40),
-            position in 0.0..1.0_f64,
-            high in 3.0..1e6_f64,
-        ) {
-            let (row, counts): (Vec<f64>, Vec<u32>) = values.iter().copied().unzip();
-            let total: u32 = counts.iter().sum();
-            let rank = (position * f64::from(total)) as usize;
-            let found = Buckets::new(&row, &counts, -3.0, high).nth(&row, &counts, rank);
-            prop_assert_eq!(found, written_out(&values, rank));
-        }
-    }
-
-    #[test]
-    fn scores_that_are_not_finite_have_no_extremes() {
-        assert_eq!(extremes(&[1.0, -2.0]), Some((-2.0, 1.0)));
-        assert_eq!(extremes(&[1.0, f64::NAN]), None);
-        assert_eq!(extremes(&[1.0, f64::NEG_INFINITY]), None);
-    }
+    let total = cells.len() as f64;
+    std::array::from_fn(|bin| f64::from(tables.iter().map(|table| table[bin]).sum::<u32>()) / total)
 }
