@@ -140,9 +140,32 @@ def test_homer_motifs_go_by_their_name(parse):
     assert (motif.id, motif.name, motif.consensus) == ("PU.1_(ETS)/ThioMac", "ASTT", "AC")
 
 
+def test_sites_of_jaspar_are_counted_between_their_flanks(parse):
+    [motif] = parse(">MA1\tTAP 1\nacCGtt\n>MA1\tTAP 2\ncc\nCTgga\n>MA1\tTAP 3\nNGc\n")
+    assert (motif.id, motif.name, motif.n_sites) == ("MA1", "TAP", 2.0)
+    assert motif.matrix.tolist() == [[0, 1, 0, 0], [0, 0, 2 / 3, 1 / 3]]
+
+
+def test_sites_of_one_length_without_flanks_are_counted_whole(parse):
+    [motif] = parse(">chr1:5-7(+)\nacg\n>chr2:9-11(-)\nAcT\n")
+    assert (motif.id, motif.consensus, motif.n_sites) == ("motifs.txt", "ACG", 2.0)
+
+
+@pytest.mark.data
+def test_sites_of_jaspar_files_are_read(data):
+    [motif] = read_motifs(data / "seqs" / "jaspar2018.MA0003.2.sites.fa.gz")
+    assert motif.id == "jaspar2018.MA0003.2"
+    assert motif.width == 15
+    assert motif.n_sites > 100
+
+
 @pytest.mark.parametrize(
     "text, place, message",
     [
+        (">a\nACGT\n>b\nACG\n", "line 3", "expected a site of 4 letters, found 3"),
+        (">a\nACGT\n>b\nACGZ\n", "line 4", "expected letters of DNA, found 'Z'"),
+        (">a\nACGT\n>b\n", "line 3", "a site without letters"),
+        (">a\nNN\n>b\nNA\n", "line 1", "row 1 of the matrix is empty"),
         ("", "content", "holds no motif"),
         ("\n# nothing\n", "content", "holds no motif"),
         (HEADER, "content", "holds no motif"),

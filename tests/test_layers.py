@@ -14,8 +14,8 @@ ORDER = """
     models.base models.receptive models.module models.toy models.borzoi models.registry models
     windows activations capture stats topk
     sae.config sae
-    seqlets motifs.search motifs.engines motifs.databases motifs
-    matches annotations relations embedding
+    seqlets motifs.search motifs.engines motifs.library motifs.databases motifs
+    matches clusters sites annotations relations embedding
     faithfulness perturbation screening
     plotting atlas viewer
     run_inputs context steps pipeline demo cli __main__

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from saers import schema
-from saers.matches import is_flat, match_motifs, motifs_of, tomtom, write_tomtom_tsv
+from saers.matches import PRESETS, is_flat, match_motifs, motifs_of, tomtom, write_tomtom_tsv
 from saers.motif import Motif, write_motifs
 from saers.motifs.databases import load_database
 
@@ -181,6 +181,44 @@ def test_the_program_itself_prints_the_same(tmp_path, background, flags, options
     assert rows(tmp_path / "own.tsv") == rows(tmp_path / "program.tsv")
 
 
+INCOMPLETE = [
+    ([], {}),
+    (["-norc"], {"reverse_complement": False}),
+    (["-internal"], {"internal": True}),
+    (["-min-overlap", "4"], {"min_overlap": 4}),
+    (["-dist", "pearson"], {"dist": "pearson"}),
+]
+
+
+@pytest.mark.meme
+@pytest.mark.parametrize("flags, options", INCOMPLETE)
+def test_incomplete_scores_are_those_of_the_program(tmp_path, flags, options):
+    """Every p-value, and the alignments of p < 0.1.
+
+    Tomtom takes E here from p before it is rounded, so that its last digit may differ; and of
+    alignments whose p-values are equal but for rounding, as those near 1, it may choose another.
+    """
+    queries = [spell("w1", "A"), spell("rep", "AAAAAAAAA", n_sites=7.9)]
+    write_motifs([*queries, *random_motifs(3, 6, low=4, high=20, prefix="q")], tmp_path / "q.meme")
+    write_motifs(random_motifs(4, 56, high=24), tmp_path / "t.meme")
+    command = ["tomtom", "-text", "-verbosity", "1", "-thresh", "1", "-incomplete-scores", *flags]
+    files = [tmp_path / "q.meme", tmp_path / "t.meme"]
+    printed = subprocess.run([*command, *files], capture_output=True, text=True, check=True).stdout
+    (tmp_path / "program.tsv").write_text(printed)
+    frame = tomtom(*files, q="compat", thresh=1.0, incomplete_scores=True, **options)
+    write_tomtom_tsv(frame, tmp_path / "own.tsv")
+    ours, theirs = rows(tmp_path / "own.tsv"), rows(tmp_path / "program.tsv")
+    assert sorted(row[:2] + row[3:4] for row in ours) == sorted(
+        row[:2] + row[3:4] for row in theirs
+    )
+    mine, known = ({(row[0], row[1]): row for row in part[1:]} for part in (ours, theirs))
+    good = [key for key, row in known.items() if float(row[3]) < 0.1]
+    assert len(good) > 20
+    for key in good:
+        assert mine[key][:4] + mine[key][6:] == known[key][:4] + known[key][6:]
+        assert float(mine[key][4]) == pytest.approx(float(known[key][4]), rel=1e-5)
+
+
 def test_results_do_not_depend_on_threads_or_on_other_queries():
     queries = random_motifs(1, 70, low=6, prefix="q")
     targets = random_motifs(2, 80)
@@ -276,6 +314,7 @@ def test_a_flat_query_is_matched_with_a_warning():
     "options, message",
     [
         ({"dist": "person"}, "dist must be one of .* did you mean 'pearson'"),
+        ({"evalue": True, "pvalue": True}, "evalue and pvalue exclude each other"),
         ({"q": "storey"}, "q must be one of independent, compat"),
         ({"min_overlap": 0}, "min_overlap must lie in 1..100, got 0"),
         ({"thresh": 10}, "thresh must lie in 0..1, got 10"),
@@ -288,6 +327,19 @@ def test_a_flat_query_is_matched_with_a_warning():
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         tomtom([spell("q", "ACG")], [spell("t", "AC")], **options)
+
+
+def test_a_threshold_may_bound_the_p_value():
+    queries, targets = random_motifs(1, 9, prefix="q"), random_motifs(2, 80)
+    every = tomtom(queries, targets, thresh=1.0)
+    some = tomtom(queries, targets, thresh=0.02, pvalue=True)
+    assert some.equals(every.filter(pl.col("p_value") <= 0.02))
+
+
+def test_the_preset_of_modisco_is_pearson_over_five_columns():
+    queries, targets = random_motifs(1, 5, low=6, prefix="q"), random_motifs(2, 60)
+    found = tomtom(queries, targets, **PRESETS["modisco"])
+    assert found.equals(tomtom(queries, targets, dist="pearson", min_overlap=5))
 
 
 def test_no_targets_is_an_error_and_no_queries_an_empty_table():

@@ -126,3 +126,11 @@ def test_a_background_must_be_positive():
 def test_height_must_be_positive():
     with pytest.raises(ValueError, match="height must be above 0, got 0"):
         plotting.logo_svg([[1, 0, 0, 0]], height=0)
+
+
+def test_a_figure_shows_the_heights_of_the_svg(tmp_path):
+    figure = plotting.logo_figure([[1, 0, 0, 0], [0.5, 0, 0, 0.5]], title="AW")
+    assert figure.axes[0].get_title() == "AW"
+    assert figure.axes[0].get_ylim() == (0, 2)
+    figure.savefig(tmp_path / "logo.png")
+    assert (tmp_path / "logo.png").stat().st_size > 1000

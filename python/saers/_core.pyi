@@ -14,6 +14,7 @@ __all__ = [
     "Fasta",
     "FormatError",
     "GcMatch",
+    "MotifScanner",
     "Placement",
     "TimeoutExceeded",
     "TopSeqlets",
@@ -133,6 +134,22 @@ def tomtom(
     background: Sequence[float] | None,
     threads: int | None,
 ) -> dict[str, NDArray[np.generic] | list[str]]: ...
+
+# scan.rs
+@final
+class MotifScanner:
+    def __new__(
+        cls,
+        parts: Sequence[_Motif],
+        *,
+        thresh: float,
+        pseudocount: float,
+        background: Sequence[float],
+        reverse_complement: bool,
+    ) -> MotifScanner: ...
+    def scan(
+        self, sequences: Sequence[bytes], starts: Sequence[int], *, threads: int | None
+    ) -> dict[str, NDArray[np.generic]]: ...
 
 # stats.rs
 @final

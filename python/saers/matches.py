@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
+import numpy.ma
 import polars as pl
 
 from saers import _core, checks, schema, store

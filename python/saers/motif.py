@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saers import _core, store
+from saers import _core, checks, store
 
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
 
@@ -170,6 +170,45 @@ def write_motifs(motifs: Iterable[Motif], path: str | Path) -> None:
     text = _core.motifs_text(parts, jaspar=Path(path).suffix in {".jaspar", ".pfm"})
     with store.atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_background(path: str | Path) -> tuple[float, float, float, float]:
+    r"""Read letter frequencies from a background file of the MEME Suite.
+
+    Lines of a letter and its frequency; those of longer words and comments are passed over.
+
+    Raises
+    ------
+    FormatError
+        If a line is broken, or the four letters are not all there.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "background"
+    >>> _ = path.write_text("# order 0\nA 0.3\nC 0.2\nG 0.2\nT 0.3\n")
+    >>> read_background(path)
+    (0.3, 0.2, 0.2, 0.3)
+    """
+    found = checks.existing_file(path, what="background")
+    values: dict[str, float] = {}
+    for number, line in enumerate(found.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#") or len(words[0]) > 1:
+            continue
+        try:
+            letter, value = words
+            values[letter.upper().replace("U", "T")] = float(value)
+        except ValueError:
+            raise _core.FormatError(
+                f"{found}: line {number}: expected a letter and its frequency, found {line!r}"
+            ) from None
+    try:
+        a, c, g, t = _background([values[letter] for letter in "ACGT"])
+    except (KeyError, ValueError):
+        raise _core.FormatError(
+            f"{found}: expected frequencies of A, C, G and T that sum to 1, found {values}"
+        ) from None
+    return (a, c, g, t)
 
 
 def _frequencies(matrix: ArrayLike, id: str) -> NDArray[np.float64]:

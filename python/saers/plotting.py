@@ -1,14 +1,19 @@
-"""Sequence logos as SVG text: no plotting library, no fonts.
+"""Sequence logos: SVG text for pages, matplotlib figures for papers.
 
-Letters are outlines in a unit square of 100 × 100, stretched to their height in bits, so that a
-logo looks the same in every program. The atlas draws with the same outlines.
+The SVG needs no plotting library and no fonts. Letters are outlines in a unit square of
+100 × 100, stretched to their height in bits, so that a logo looks the same in every program.
+The atlas draws with the same outlines.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 Matrix: TypeAlias = NDArray[Any] | Sequence[Sequence[float]]
 
@@ -124,6 +129,53 @@ def logo_svg(
         f'viewBox="0 0 {size[0]} {size[1]}" role="img">'
         f"<title>{_escaped(title or consensus(probabilities))}</title>{''.join(letters)}</svg>"
     )
+
+
+def logo_figure(
+    matrix: Matrix,
+    *,
+    background: ArrayLike | None = None,
+    title: str = "",
+    ax: "Axes | None" = None,
+) -> "Figure | SubFigure":
+    """Draw a sequence logo as a matplotlib figure, through logomaker.
+
+    Parameters
+    ----------
+    matrix
+        Probabilities, shape (width, 4), in ACGT order.
+    background
+        Probabilities of the bases, shape (4,), uniform by default.
+    title
+        What stands above the logo.
+    ax
+        Axes to draw on; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure of the axes; ``figure.savefig("logo.pdf")`` writes it.
+
+    Examples
+    --------
+    >>> figure = logo_figure([[1, 0, 0, 0], [0.5, 0, 0, 0.5]], title="AW")
+    >>> figure.axes[0].get_ylabel()
+    'bits'
+    """
+    import logomaker
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    heights = letter_heights(matrix, background=background)
+    if ax is None:
+        # Not pyplot: a figure of its own needs no display and is freed with its last reference.
+        ax = Figure(figsize=(0.35 * max(len(heights), 1) + 1, 1.6), layout="constrained").subplots()
+    logomaker.Logo(pd.DataFrame(heights, columns=list(BASES)), ax=ax, color_scheme=COLORS)
+    ax.set_ylim(0, max(2.0, float(heights.sum(axis=1).max(initial=0.0))))
+    ax.set_ylabel("bits")
+    ax.set_title(title)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax.figure
 
 
 def consensus(matrix: Matrix) -> str:

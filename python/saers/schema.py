@@ -114,6 +114,25 @@ MATCHES: Columns = {
     "target_name": pl.String,
     "feature": pl.UInt32,
 }
+SITES: Columns = {
+    "motif_id": pl.String,
+    "motif_name": pl.String,
+    "sequence": pl.String,  # or chromosome
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "strand": pl.String,
+    "score": pl.Float64,  # log-odds in bits
+    "p_value": pl.Float64,
+    "q_value": pl.Float64,  # Benjamini-Hochberg over all places scored
+    "matched": pl.String,  # letters as the motif reads them
+}
+MEMBERS: Columns = {
+    "archetype": pl.String,
+    "motif_id": pl.String,  # the leader comes first
+    "offset": pl.Int64,  # position of the leader's first column in the member, on its strand
+    "orientation": pl.String,
+    "log10_p": pl.Float64,  # against the leader; null for itself
+}
 ANNOTATIONS: Columns = {
     "feature": pl.UInt32,
     "annotation": pl.String,

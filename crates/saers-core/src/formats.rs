@@ -1,10 +1,12 @@
-//! Motif files: MEME, JASPAR, TRANSFAC, HOCOMOCO and HOMER are read, MEME and JASPAR written.
+//! Motif files: MEME, JASPAR (counts or sites), TRANSFAC, HOCOMOCO and HOMER are read, MEME and
+//! JASPAR written.
 //!
 //! The format is told from the content, never from the name; gzip is opened as it is met.
 
 mod bases;
 mod meme;
 mod positions;
+mod sites;
 mod transfac;
 mod write;
 
@@ -100,6 +102,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<Motif>> {
         Format::Transfac => transfac::parse(&text)?,
         Format::Bases => bases::parse(&text)?,
         Format::Positions => positions::parse(&text)?,
+        Format::Sites => sites::parse(&text)?,
     };
     if motifs.is_empty() {
         return Err(Error::format(path, "content", "the file holds no motif"));
@@ -114,6 +117,8 @@ enum Format {
     Bases,
     /// One line for each position: HOCOMOCO, HOMER.
     Positions,
+    /// Sequences of sites: JASPAR.
+    Sites,
 }
 
 /// Tells the format from the first lines that mean something.
@@ -131,6 +136,9 @@ fn detect(text: &Text) -> Result<Format> {
     let word = first.split_whitespace().next().unwrap_or_default();
     if first.starts_with('>') {
         let body: Vec<&str> = lines.take_while(|line| !line.starts_with('>')).copied().collect();
+        if sites::looks_like(&body) {
+            return Ok(Format::Sites);
+        }
         return Ok(if bases::looks_like(&body) { Format::Bases } else { Format::Positions });
     }
     if ["AC", "ID", "NA", "DE", "VV", "P0", "PO", "XX"].contains(&word) {

@@ -66,13 +66,13 @@ pub struct Site {
 ///
 /// ```
 /// use saers_core::motif::{Frequencies, Motif, UNIFORM};
-/// use saers_core::scan::{Options, Scanner, scan};
+/// use saers_core::scan::{Options, Piece, Scanner, scan};
 /// let frequencies = Frequencies::new(vec![[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])?;
 /// let motif = Motif { id: "m".into(), name: String::new(), frequencies, n_sites: Some(20.0),
 ///                     background: UNIFORM, log10_evalue: None };
 /// let options = Options { threshold: 0.07, background: UNIFORM, ..Options::default() };
 /// let scanner = Scanner::new(&motif, &options)?;
-/// let sites = scan(&[scanner], &[b"TTAGNCTT"])?;
+/// let sites = scan(&[scanner], &[Piece::whole(b"TTAGNCTT")])?;
 /// let found: Vec<_> = sites.iter().map(|s| (s.start, s.reverse, s.p_value)).collect();
 /// assert_eq!(found, [(2, false, 0.0625), (5, true, 0.0625)]);
 /// # Ok::<(), saers_core::Error>(())
@@ -165,8 +165,7 @@ impl Scanner {
 
     /// Lists the sites in one sequence, by position, the given strand first.
     fn sites(&self, motif: usize, sequence: usize, coded: &Coded, sites: &mut Vec<Site>) {
-        let Some(places) = (coded.len() + 1).checked_sub(self.width) else { return };
-        for start in 0..places {
+        for start in 0..coded.places(self.width) {
             for (strand, tables) in self.strands.iter().enumerate() {
                 let words = coded.words(start);
                 let steps: i32 =
@@ -195,11 +194,12 @@ impl Scanner {
 ///
 /// ```
 /// # use saers_core::scan::scan;
-/// assert!(scan(&[], &[b"ACGT"])?.is_empty());
+/// # use saers_core::scan::Piece;
+/// assert!(scan(&[], &[Piece::whole(b"ACGT")])?.is_empty());
 /// # Ok::<(), saers_core::Error>(())
 /// ```
-pub fn scan(scanners: &[Scanner], sequences: &[&[u8]]) -> Result<Vec<Site>> {
-    let coded: Vec<Coded> = sequences.par_iter().map(|letters| Coded::new(letters)).collect();
+pub fn scan(scanners: &[Scanner], pieces: &[Piece]) -> Result<Vec<Site>> {
+    let coded: Vec<Coded> = pieces.par_iter().map(Coded::new).collect();
     let of = |(motif, scanner): (usize, &Scanner)| {
         let mut sites = Vec::new();
         for (sequence, coded) in coded.iter().enumerate() {
@@ -212,15 +212,38 @@ pub fn scan(scanners: &[Scanner], sequences: &[&[u8]]) -> Result<Vec<Site>> {
     Ok(found.concat())
 }
 
-/// Counts the places of a sequence where a motif of some width is scored, on one strand.
-///
-/// ```
-/// assert_eq!(saers_core::scan::places(b"ACGNACGT", 3), 3);
-/// ```
-#[must_use]
-pub fn places(sequence: &[u8], width: usize) -> usize {
-    let runs = sequence.split(|letter| code(*letter) == OTHER);
-    runs.map(|run| (run.len() + 1).saturating_sub(width)).sum()
+/// Letters to scan: a whole sequence, or a part of one that is too long to be scanned at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Letters, those of the last sites to the end.
+    pub letters: &'a [u8],
+    /// Sites start before this position; those behind are left to the next piece.
+    pub starts: usize,
+}
+
+impl<'a> Piece<'a> {
+    /// Takes all sites of a sequence.
+    ///
+    /// ```
+    /// assert_eq!(saers_core::scan::Piece::whole(b"ACGT").starts, 4);
+    /// ```
+    #[must_use]
+    pub fn whole(letters: &'a [u8]) -> Self {
+        Self { letters, starts: letters.len() }
+    }
+
+    /// Counts the places where a motif of some width is scored, on one strand.
+    ///
+    /// ```
+    /// assert_eq!(saers_core::scan::Piece::whole(b"ACGNACGT").places(3), 3);
+    /// assert_eq!(saers_core::scan::Piece { letters: b"ACGNACGT", starts: 5 }.places(3), 2);
+    /// ```
+    #[must_use]
+    pub fn places(&self, width: usize) -> usize {
+        let reach = (self.starts + width).saturating_sub(1).min(self.letters.len());
+        let runs = self.letters[..reach].split(|letter| code(*letter) == OTHER);
+        runs.map(|run| (run.len() + 1).saturating_sub(width)).sum()
+    }
 }
 
 fn check(options: &Options) -> Result<()> {
@@ -280,93 +303,4 @@ fn p_values(rows: &[[i32; 4]], background: &Row) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Options, Scanner, Site, places, scan};
-    use crate::motif::{Counts, Motif, UNIFORM};
-    use proptest::prelude::*;
-
-    fn motif(rows: Vec<[f64; 4]>) -> Motif {
-        Motif {
-            id: "m".into(),
-            name: String::new(),
-            frequencies: Counts::new(rows).unwrap().to_frequencies(),
-            n_sites: None,
-            background: UNIFORM,
-            log10_evalue: None,
-        }
-    }
-
-    fn all(width: usize) -> Vec<Vec<u8>> {
-        (0..4_usize.pow(width as u32))
-            .map(|word| (0..width).map(|i| b"ACGT"[(word >> (2 * i)) & 3]).collect())
-            .collect()
-    }
-
-    fn sites(scanner: Scanner, sequence: &[u8]) -> Vec<Site> {
-        scan(&[scanner], &[sequence]).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn the_p_value_is_the_share_of_sequences_that_score_as_high(
-            rows in prop::collection::vec(prop::array::uniform4(0.0..9.0_f64), 1..6),
-        ) {
-            let rows: Vec<_> = rows.into_iter().map(|row| row.map(|x| x + 0.01)).collect();
-            let options = Options { threshold: 1.0, background: UNIFORM, reverse_complement: false, ..Options::default() };
-            let words = all(rows.len());
-            let motif = motif(rows);
-            let found: Vec<Site> = words
-                .iter()
-                .map(|word| sites(Scanner::new(&motif, &options).unwrap(), word)[0])
-                .collect();
-            for site in &found {
-                let above = found.iter().filter(|other| other.score >= site.score).count();
-                prop_assert!((site.p_value - above as f64 / found.len() as f64).abs() < 1e-12);
-            }
-        }
-
-        #[test]
-        fn the_other_strand_is_the_given_one_of_the_reverse_complement(
-            rows in prop::collection::vec(prop::array::uniform4(0.01..9.0_f64), 1..12),
-            letters in prop::collection::vec(prop::sample::select(b"ACGTN".to_vec()), 0..40),
-        ) {
-            let options = Options { threshold: 1.0, ..Options::default() };
-            let motif = motif(rows);
-            let scanner = || Scanner::new(&motif, &options).unwrap();
-            let turned: Vec<u8> = letters.iter().rev().map(|letter| match letter {
-                b'A' => b'T', b'C' => b'G', b'G' => b'C', b'T' => b'A', other => *other,
-            }).collect();
-            let width = scanner().width();
-            let mut one: Vec<_> = sites(scanner(), &letters).into_iter()
-                .map(|s| (s.start, s.reverse, s.score.to_bits())).collect();
-            let mut other: Vec<_> = sites(scanner(), &turned).into_iter()
-                .map(|s| (letters.len() - width - s.start, !s.reverse, s.score.to_bits())).collect();
-            one.sort_unstable();
-            other.sort_unstable();
-            prop_assert_eq!(one.len(), 2 * places(&letters, width));
-            prop_assert_eq!(one, other);
-        }
-    }
-
-    #[test]
-    fn sequences_shorter_than_a_motif_or_of_other_letters_have_no_site() {
-        let options = Options { threshold: 1.0, ..Options::default() };
-        let scanner = || Scanner::new(&motif(vec![[1.0, 0.0, 0.0, 0.0]; 3]), &options).unwrap();
-        for sequence in [&b""[..], b"AC", b"NNNNN", b"ACNAC", b"MEFKL"] {
-            assert!(sites(scanner(), sequence).is_empty());
-        }
-        assert_eq!(sites(scanner(), b"acg").len(), 2);
-    }
-
-    #[test]
-    fn wrong_options_are_named() {
-        let bad = |options: Options| {
-            Scanner::new(&motif(vec![[1.0; 4]]), &options).err().map(|e| e.to_string())
-        };
-        let message = bad(Options { threshold: 2.0, ..Options::default() }).unwrap();
-        assert!(message.contains("thresh must lie in 0..1, got 2"));
-        assert!(bad(Options { pseudocount: -1.0, ..Options::default() }).is_some());
-        assert!(bad(Options { background: [0.5, 0.5, 0.0, 0.0], ..Options::default() }).is_some());
-        assert!(bad(Options::default()).is_none());
-    }
-}
+mod tests;

@@ -277,11 +277,15 @@ fn rank(
         };
         Entry { strand, offset: best.offset, overlap: best.overlap, p_value, full }
     };
-    let mut keys: Vec<(u128, u32)> = (0..p_values.len() as u32)
-        .map(|strand| (key(&entry(strand), columns.places()[strand as usize]), strand))
-        .collect();
+    let strands = 0..p_values.len() as u32;
+    let key = |strand| key(&entry(strand), columns.places()[strand as usize]);
+    let mut keys: Vec<u64> = strands.map(key).collect();
     keys.sort_unstable();
-    let entries = keys.into_iter().map(|(_, strand)| entry(strand)).collect();
+    let strand = |key: u64| columns.by_place()[(key & ((1 << PLACE_BITS) - 1)) as usize];
+    let mut entries: Vec<Entry> = keys.into_iter().map(|key| entry(strand(key))).collect();
+    // What underflows in single precision still has order.
+    let zeros = entries.partition_point(|entry| entry.p_value as f32 == 0.0);
+    entries[..zeros].sort_by(|a, b| a.p_value.total_cmp(&b.p_value));
     let consensus = std::mem::take(&mut scaled.consensus);
     scratch.recycle(scaled);
     Ok(Ranking { consensus, entries })
@@ -289,14 +293,12 @@ fn rank(
 
 /// Orders entries as Tomtom does, in one number: p-value, larger overlap, strand and id.
 ///
-/// Single precision decides on ties; what underflows there still has order. The bits of
-/// positive floating-point numbers are ordered as they are.
-fn key(entry: &Entry, place: u32) -> u128 {
-    let single = entry.p_value as f32;
-    let underflow = if single == 0.0 { entry.p_value } else { 0.0 };
-    let gap = (MAX_QUERY_WIDTH - entry.overlap) as u128;
-    let [single, underflow] = [u128::from(single.to_bits()), u128::from(underflow.to_bits())];
-    single << 96 | underflow << 32 | gap << PLACE_BITS | u128::from(place)
+/// Single precision decides on ties. The bits of positive floating-point numbers are ordered as
+/// they are themselves.
+fn key(entry: &Entry, place: u32) -> u64 {
+    let single = (entry.p_value as f32).to_bits();
+    let gap = (MAX_QUERY_WIDTH - entry.overlap) as u64;
+    u64::from(single) << 32 | gap << PLACE_BITS | u64::from(place)
 }
 
 /// What is needed to word the matches of a query.

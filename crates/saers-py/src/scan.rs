@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 use saers_core::motif::Row;
-use saers_core::scan::{Options, Scanner, Site, places, scan};
+use saers_core::scan::{Options, Piece, Scanner, Site, scan};
 
 use crate::error::CoreError;
 use crate::formats::{Parts, motifs};
@@ -37,18 +37,23 @@ impl MotifScanner {
     }
 
     /// Sites in some sequences, and how many places of each motif were scored.
-    #[pyo3(signature = (sequences, *, threads))]
+    #[pyo3(signature = (sequences, starts, *, threads))]
     fn scan<'py>(
         &self,
         py: Python<'py>,
         sequences: Vec<PyBackedBytes>,
+        starts: Vec<usize>,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let letters: Vec<&[u8]> = sequences.iter().map(|sequence| sequence.as_ref()).collect();
-        let sites = wait::run(py, threads, || scan(&self.scanners, &letters))?;
+        let pieces: Vec<Piece> = sequences
+            .iter()
+            .zip(starts)
+            .map(|(letters, starts)| Piece { letters, starts })
+            .collect();
+        let sites = wait::run(py, threads, || scan(&self.scanners, &pieces))?;
         let count = |scanner: &Scanner| {
-            let of = |letters: &&[u8]| self.strands * places(letters, scanner.width());
-            letters.iter().map(of).sum::<usize>() as u64
+            let of = |piece: &Piece| self.strands * piece.places(scanner.width());
+            pieces.iter().map(of).sum::<usize>() as u64
         };
         let columns = PyDict::new(py);
         columns.set_item("motif", column(py, &sites, |s| s.motif as u32))?;

@@ -16,6 +16,8 @@ from saers.cli import (
     atlas,
     bigwig,
     capture,
+    cluster,
+    databases,
     demo,
     doctor,
     embed,
@@ -30,6 +32,7 @@ from saers.cli import (
     perturb,
     relate,
     run,
+    scan,
     seqlets,
     stats,
     topk,
@@ -77,6 +80,8 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "fasta": fasta.fasta,
         "bigwig": bigwig.bigwig,
         "export": export.export,
+        "scan": scan.scan,
+        "cluster": cluster.cluster,
     },
 }
 
@@ -118,6 +123,14 @@ def _one_line(error: Exception) -> str:
 for _panel, _verbs in _PANELS.items():
     for _name, _verb in _verbs.items():
         app.command(_name, rich_help_panel=_panel)(_with_clear_errors(_verb))
+
+
+_databases = typer.Typer(
+    invoke_without_command=True, help="List the databases of known motifs, and add some."
+)
+_databases.callback()(_with_clear_errors(databases.list_databases))
+_databases.command("add")(_with_clear_errors(databases.add))
+app.add_typer(_databases, name="databases", rich_help_panel="On plain files")
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,9 +9,11 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from saers import checks
 from saers.motif import Motif, read_motifs
+from saers.motifs.library import added, added_families, load_added
 
 DEFAULT = "JASPAR2024_CORE_vertebrates"
 
@@ -27,6 +29,13 @@ WHERE collection = 'CORE' AND (? IS NULL OR id IN
 ORDER BY base_id, version
 """
 
+_FAMILY_COLUMNS = {"target_id": pl.String, "family": pl.String}
+_FAMILIES = """
+SELECT base_id || '.' || version, val FROM matrix
+JOIN matrix_annotation ON matrix.id = matrix_annotation.id
+WHERE collection = 'CORE' AND tag = 'family' AND val <> '' ORDER BY base_id, version, val
+"""
+
 
 def load_database(name: str | Path) -> list[Motif]:
     """Load a database of known motifs.
@@ -35,7 +44,8 @@ def load_database(name: str | Path) -> list[Motif]:
     ----------
     name
         ``JASPAR{year}_CORE`` or ``JASPAR{year}_CORE_{taxon}`` (:func:`database_names` lists
-        them), which the package pyjaspar brings along; or the path of a motif file.
+        them), which the package pyjaspar brings along; a name that was added
+        (:func:`saers.motifs.library.add_database`); or the path of a motif file.
 
     Returns
     -------
@@ -62,7 +72,10 @@ def load_database(name: str | Path) -> list[Motif]:
     release, _, taxon = str(name).partition("_CORE")
     file = _releases().get(release)
     if file is None:
-        raise ValueError(_unknown(str(name)))
+        own = load_added(str(name)) if _is_name(str(name)) else None
+        if own is None:
+            raise ValueError(_unknown(str(name)))
+        return own
     with closing(_connect(file)) as connection:
         known = ["", *(f"_{group}" for (group,) in connection.execute(_GROUPS))]
         if taxon not in known or f"{release}_CORE{taxon}" != str(name):
@@ -86,6 +99,51 @@ def database_names() -> list[str]:
     return names
 
 
+def families(name: str) -> pl.DataFrame:
+    """Tell to which families the factors of a database belong.
+
+    Parameters
+    ----------
+    name
+        As in :func:`load_database`. A plain file says nothing of families.
+
+    Returns
+    -------
+    polars.DataFrame
+        target_id and family, for those motifs of which it is known; several families of a
+        dimer are joined by ``::``.
+
+    Examples
+    --------
+    >>> frame = families("JASPAR2024_CORE_vertebrates")
+    >>> frame.filter(target_id="MA0139.2")["family"].to_list()
+    ['More than 3 adjacent zinc fingers']
+    """
+    release, _, _ = name.partition("_CORE")
+    file = _releases().get(release)
+    if file is None:
+        own = added_families(name)
+        return pl.DataFrame(schema=_FAMILY_COLUMNS) if own is None else own
+    with closing(_connect(file)) as connection:
+        rows = connection.execute(_FAMILIES).fetchall()
+    frame = pl.DataFrame(rows, schema=_FAMILY_COLUMNS, orient="row")
+    return frame.group_by("target_id", maintain_order=True).agg(
+        pl.col("family").unique(maintain_order=True).str.join("::")
+    )
+
+
+def with_families(matches: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Add the column family to matches, null where it is not known.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"target_id": ["MA0139.2", "none"]})
+    >>> with_families(frame, "JASPAR2024_CORE_vertebrates")["family"].to_list()
+    ['More than 3 adjacent zinc fingers', None]
+    """
+    return matches.join(families(name), on="target_id", how="left", maintain_order="left")
+
+
 def _releases() -> dict[str, Path]:
     """Find the releases of JASPAR inside pyjaspar, without the seconds that its import takes."""
     found = importlib.util.find_spec("pyjaspar")
@@ -100,10 +158,15 @@ def _connect(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)
 
 
+def _is_name(name: str) -> bool:
+    return bool(name) and Path(name).name == name
+
+
 def _unknown(name: str) -> str:
     """Word the error for a name that is neither a database nor a file."""
-    names = database_names()
-    listed = ", ".join(known for known in names if known.endswith("_vertebrates"))
+    own = [entry["name"] for entry in added()]
+    names = [*database_names(), *own]
+    listed = ", ".join([known for known in names if known.endswith("_vertebrates")] + own)
     return (
         f"database {name!r} is neither a file nor one of {listed} (or another group)"
         f"{checks.did_you_mean(name, names)}"

@@ -1,5 +1,7 @@
 //! Sequences as numbers, four letters at a time.
 
+use super::Piece;
+
 /// Letters that one look at a table scores together.
 pub(super) const WORD: usize = 4;
 
@@ -13,11 +15,12 @@ pub(super) struct Coded {
     words: Vec<u8>,
     /// Number of letters up to each position that are none of A, C, G, T.
     others: Vec<u32>,
+    starts: usize,
 }
 
 impl Coded {
-    pub fn new(sequence: &[u8]) -> Self {
-        let letters: Vec<u8> = sequence.iter().map(|letter| code(*letter)).collect();
+    pub fn new(piece: &Piece) -> Self {
+        let letters: Vec<u8> = piece.letters.iter().map(|letter| code(*letter)).collect();
         let letter = |place: usize| letters.get(place).map_or(0, |letter| letter & 3);
         let words = (0..letters.len())
             .map(|start| (0..WORD).fold(0, |word, i| word << 2 | letter(start + i)))
@@ -29,12 +32,12 @@ impl Coded {
             count += u32::from(*letter == OTHER);
             count
         }));
-        Self { letters, words, others }
+        Self { letters, words, others, starts: piece.starts }
     }
 
-    /// Number of letters.
-    pub fn len(&self) -> usize {
-        self.letters.len()
+    /// Number of positions where a site of some width may start.
+    pub fn places(&self, width: usize) -> usize {
+        (self.letters.len() + 1).saturating_sub(width).min(self.starts)
     }
 
     /// The words from a position on, one behind the other.

@@ -14,6 +14,7 @@ const DEFAULT_SITES: f64 = 20.0;
 /// same position of many targets is read at once.
 pub(super) struct Columns {
     background: Row,
+    rows: Vec<Row>,
     letters: [Vec<f64>; 4],
     singles: [Vec<f32>; 4],
     sites: Vec<f64>,
@@ -21,6 +22,7 @@ pub(super) struct Columns {
     classes: Vec<Class>,
     members: Vec<u32>,
     places: Vec<u32>,
+    by_place: Vec<u32>,
 }
 
 /// A target on one strand.
@@ -57,9 +59,14 @@ impl Columns {
                 matrices.push((matrix, sites));
             }
         }
-        let places = places(&strands, targets);
+        let by_place = by_place(&strands, targets);
+        let mut places = vec![0; strands.len()];
+        for (place, &strand) in by_place.iter().enumerate() {
+            places[strand as usize] = place as u32;
+        }
         let mut columns = Self {
             background: *background,
+            rows: Vec::new(),
             letters: Default::default(),
             singles: Default::default(),
             sites: Vec::new(),
@@ -67,6 +74,7 @@ impl Columns {
             classes: Vec::new(),
             members: Vec::new(),
             places,
+            by_place,
         };
         columns.lay_out(&matrices);
         columns
@@ -83,6 +91,7 @@ impl Columns {
             for position in 0..width {
                 for &member in &members {
                     let (matrix, sites) = &matrices[member as usize];
+                    self.rows.push(matrix.rows()[position]);
                     for (letter, &value) in matrix.rows()[position].iter().enumerate() {
                         self.letters[letter].push(value);
                         self.singles[letter].push(value as f32);
@@ -110,8 +119,8 @@ impl Columns {
     }
 
     /// Probabilities in one column.
-    pub fn row(&self, column: usize) -> Row {
-        std::array::from_fn(|letter| self.letters[letter][column])
+    pub fn row(&self, column: usize) -> &Row {
+        &self.rows[column]
     }
 
     /// Sites of each column, as read.
@@ -143,17 +152,20 @@ impl Columns {
     pub fn places(&self) -> &[u32] {
         &self.places
     }
+
+    /// The strand of each such rank.
+    pub fn by_place(&self) -> &[u32] {
+        &self.by_place
+    }
 }
 
-fn places(strands: &[Strand], targets: &[Motif]) -> Vec<u32> {
-    let mut order: Vec<usize> = (0..strands.len()).collect();
-    let id = |strand: &Strand| &targets[strand.target].id;
-    order.sort_by_key(|&index| (strands[index].reverse, id(&strands[index]), index));
-    let mut places = vec![0; strands.len()];
-    for (place, index) in order.into_iter().enumerate() {
-        places[index] = place as u32;
-    }
-    places
+fn by_place(strands: &[Strand], targets: &[Motif]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..strands.len() as u32).collect();
+    order.sort_by_key(|&index| {
+        let strand = &strands[index as usize];
+        (strand.reverse, &targets[strand.target].id, index)
+    });
+    order
 }
 
 /// Mixes the background into a motif according to its number of sites.

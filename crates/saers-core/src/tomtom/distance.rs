@@ -88,7 +88,7 @@ pub(super) fn score_all(
         Distance::Allr => {
             for (index, score) in out.iter_mut().enumerate() {
                 let t = columns.row(index);
-                *score = log_likelihood_ratio(query, &t, columns.sites()[index]);
+                *score = log_likelihood_ratio(query, t, columns.sites()[index]);
             }
         }
     }
@@ -100,19 +100,29 @@ pub(super) fn score_all(
 /// 2 · 4 · 2⁻²⁵, squares, sums and root by a few parts in 2²⁴ of at most √2.
 pub(super) const SINGLE_ERROR: f64 = 1e-6;
 
-/// Finds minus the Euclidean distance of all target columns, in single precision.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn euclidean_single(row: &Row, columns: &Columns, out: &mut Vec<f32>) {
+/// Above all Euclidean distances of two columns, √2.
+pub(super) const MOST_EUCLIDEAN: f64 = 1.4143;
+
+/// Codes minus the Euclidean distance of all target columns in steps of 1/65,535 of the most.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn euclidean_codes(row: &Row, columns: &Columns, codes: &mut Vec<u16>) {
+    const PER_UNIT: f32 = u16::MAX as f32 / MOST_EUCLIDEAN as f32;
     let q = row.map(|value| value as f32);
     let [a, c, g, t] = columns.singles();
-    out.resize(a.len(), 0.0);
+    codes.resize(a.len(), 0);
     let letters = a.iter().zip(c).zip(g).zip(t);
     // A loop, not `extend`, whose body the compiler moves out of the reach of wide vectors.
-    for (out, (((&a, &c), &g), &t)) in out.iter_mut().zip(letters) {
+    for (code, (((&a, &c), &g), &t)) in codes.iter_mut().zip(letters) {
         let [a, c, g, t] = [a - q[0], c - q[1], g - q[2], t - q[3]];
-        *out = -(a * a + c * c + g * g + t * t).sqrt();
+        let distance = (a * a + c * c + g * g + t * t).sqrt();
+        *code = !((distance * PER_UNIT + ROUNDS).to_bits() as u16);
     }
 }
+
+/// A number of this size has no bits left for fractions: adding it rounds, and the low bits of
+/// the sum are the integer. As conversions of floating-point numbers check for what cannot be
+/// converted, they cost several times as much.
+pub(super) const ROUNDS: f32 = 8_388_608.0;
 
 /// Calls `score` for every column.
 #[inline(always)]

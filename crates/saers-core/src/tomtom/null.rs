@@ -26,7 +26,7 @@ pub(super) fn p_values(scaled: &Scaled, columns: &Columns, best: &[Alignment]) -
             let score = best[member as usize].score;
             let p = &mut known[(score - low) as usize];
             if p.is_nan() {
-                *p = -(strands * (ends.ln(score) + offsets * spans.ln(score))).exp_m1();
+                *p = (strands * (ends.ln(score) + offsets * spans.ln(score))).exp_m1().abs();
             }
             p_values[member as usize] = *p;
         }

@@ -4,8 +4,8 @@ use multiversion::multiversion;
 
 use super::Options;
 use super::columns::{Columns, consensus, smoothed, with_pseudocount};
-use super::distance::{QueryColumn, score};
-use super::scores::{Coded, ROUNDS};
+use super::distance::{QueryColumn, ROUNDS, score};
+use super::scores::Coded;
 use crate::motif::{Frequencies, Motif, Row};
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ impl Query<'_> {
     pub fn exact(&self, index: usize, column: usize) -> f64 {
         let target = self.columns.row(column);
         let sites = self.columns.sites()[column];
-        score(self.options.distance, &self.column(index), &target, sites)
+        score(self.options.distance, &self.column(index), target, sites)
     }
 }
 
@@ -59,8 +59,7 @@ impl Query<'_> {
 #[derive(Default)]
 pub(super) struct Scratch {
     rows: Vec<Coded>,
-    singles: Vec<f32>,
-    doubles: Vec<f64>,
+    scores: Vec<f64>,
     cells: Vec<u8>,
 }
 
@@ -87,10 +86,10 @@ impl Scaled {
         let query_columns = Query { matrix, sites, background, columns, options };
         let width = query_columns.matrix.width();
         scratch.rows.resize_with(width.max(scratch.rows.len()), Coded::default);
-        let Scratch { rows, singles, doubles, .. } = scratch;
+        let Scratch { rows, scores, .. } = scratch;
         let mut medians = Vec::with_capacity(width);
         for (index, row) in rows.iter_mut().enumerate().take(width) {
-            row.fill(index, &query_columns, singles, doubles).ok_or_else(|| {
+            row.fill(index, &query_columns, scores).ok_or_else(|| {
                 Error::invalid(format!("the scores of query {} are not finite", query.id))
             })?;
             let median =
@@ -100,7 +99,7 @@ impl Scaled {
         let scale = Scale::new(&rows[..width], &medians, &query_columns);
         let stride = columns.total() + LANES;
         let mut cells = std::mem::take(&mut scratch.cells);
-        cells.clear();
+        // Those of the query before are overwritten; what is to spare is never looked at.
         cells.resize(width * stride, 0);
         let mut histograms = Vec::with_capacity(width);
         for (index, (row, median)) in scratch.rows.iter().zip(&medians).enumerate() {
@@ -202,37 +201,49 @@ struct Line {
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<usize>) {
     const MOST: f32 = BINS as f32;
+    // So short that few places are looked at again for one in doubt.
+    const CHUNK: usize = 16;
     let value = |code: u16| f32::from(code) * line.unit + line.base;
     let doubtful = |value: f32| (value - ((value + ROUNDS) - ROUNDS)).abs() < line.open;
-    let chunks = cells.chunks_mut(LANES).zip(codes.chunks(LANES));
-    for (index, (cells, codes)) in chunks.enumerate() {
+    let rounded = |value: f32| {
+        // Half a step down, for ROUNDS goes to the nearest integer.
+        let place = if value > 0.5 { value - 0.5 } else { 0.0 };
+        let place = if place < MOST { place } else { MOST };
+        (place + ROUNDS).to_bits() as u8
+    };
+    let (chunks, rest) = codes.as_chunks::<CHUNK>();
+    let (cell_chunks, cell_rest) = cells.as_chunks_mut::<CHUNK>();
+    for (index, (cells, codes)) in cell_chunks.iter_mut().zip(chunks).enumerate() {
         let mut any = 0_u32;
-        for (cell, &code) in cells.iter_mut().zip(codes) {
-            let value = value(code);
+        for lane in 0..CHUNK {
+            let value = value(codes[lane]);
             any |= u32::from(doubtful(value));
-            // Half a step down, for ROUNDS goes to the nearest integer.
-            let place = if value > 0.5 { value - 0.5 } else { 0.0 };
-            let place = if place < MOST { place } else { MOST };
-            *cell = (place + ROUNDS).to_bits() as u8;
+            cells[lane] = rounded(value);
         }
         if any != 0 {
             let open = codes.iter().enumerate().filter(|(_, code)| doubtful(value(**code)));
-            doubts.extend(open.map(|(place, _)| index * LANES + place));
+            doubts.extend(open.map(|(place, _)| index * CHUNK + place));
+        }
+    }
+    for (place, (cell, &code)) in cell_rest.iter_mut().zip(rest).enumerate() {
+        *cell = rounded(value(code));
+        if doubtful(value(code)) {
+            doubts.push(codes.len() - rest.len() + place);
         }
     }
 }
 
 /// Counts the cells of each score, as shares.
 fn shares(cells: &[u8]) -> [f64; BINS + 1] {
-    // Four tables: one would wait for itself where neighbours are equal.
-    let mut tables = [[0_u32; 256]; 4];
-    let chunks = cells.chunks_exact(4);
-    for &cell in chunks.remainder() {
-        tables[0][usize::from(cell)] += 1;
-    }
+    const SIDE: usize = 128;
+    const TABLES: usize = 8;
+    // Several tables, for one would wait for itself where cells nearby are equal.
+    let mut tables = [[0_u32; SIDE]; TABLES];
+    let (chunks, rest) = cells.as_chunks::<TABLES>();
+    rest.iter().for_each(|&cell| tables[0][usize::from(cell) % SIDE] += 1);
     for chunk in chunks {
         for (table, &cell) in tables.iter_mut().zip(chunk) {
-            table[usize::from(cell)] += 1;
+            table[usize::from(cell) % SIDE] += 1;
         }
     }
     let total = cells.len() as f64;

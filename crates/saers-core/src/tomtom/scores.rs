@@ -6,16 +6,21 @@
 use multiversion::multiversion;
 
 use super::Distance;
-use super::distance::{SINGLE_ERROR, euclidean_single, score_all};
+use super::distance::{MOST_EUCLIDEAN, ROUNDS, SINGLE_ERROR, euclidean_codes, score_all};
 use super::scaled::Query;
 
 /// Share of their size by which single precision moves numbers, with a little to spare.
 const SINGLE: f64 = 2e-7;
 
+/// Scores that are rather computed than set apart by one more count.
+const FEW: usize = 32;
+
 /// Scores `low + code · unit`, to be exact: between `slack` less and `unit + slack` more.
 #[derive(Default)]
 pub(super) struct Coded {
     pub codes: Vec<u16>,
+    /// Least and largest code.
+    range: (u16, u16),
     pub low: f64,
     pub unit: f64,
     pub slack: f64,
@@ -23,42 +28,42 @@ pub(super) struct Coded {
 
 impl Coded {
     /// Scores a query column; `None` where a score is not finite.
-    pub fn fill(
-        &mut self,
-        index: usize,
-        query: &Query,
-        singles: &mut Vec<f32>,
-        doubles: &mut Vec<f64>,
-    ) -> Option<()> {
-        let error = match query.options.distance {
+    pub fn fill(&mut self, index: usize, query: &Query, scores: &mut Vec<f64>) -> Option<()> {
+        match query.options.distance {
             Distance::Euclidean => {
-                euclidean_single(&query.matrix.rows()[index], query.columns, singles);
-                SINGLE_ERROR
+                euclidean_codes(&query.matrix.rows()[index], query.columns, &mut self.codes);
+                self.unit = MOST_EUCLIDEAN / f64::from(u16::MAX);
+                self.low = -MOST_EUCLIDEAN - 0.5 * self.unit;
+                self.slack = SINGLE_ERROR + SINGLE * MOST_EUCLIDEAN;
             }
             distance => {
-                score_all(distance, &query.column(index), query.columns, doubles);
-                singles.clear();
-                singles.extend(doubles.iter().map(|&score| score as f32));
-                0.0
+                score_all(distance, &query.column(index), query.columns, scores);
+                self.encode(scores)?;
             }
-        };
-        let (low, high) = extremes(singles)?;
-        let size = f64::from(low.abs().max(high.abs()));
-        let range = f64::from(high) - f64::from(low);
-        self.unit = range / f64::from(u16::MAX);
+        }
+        self.range = extremes(&self.codes);
+        Some(())
+    }
+
+    /// Rounds scores to codes; `None` where one is not finite.
+    fn encode(&mut self, scores: &[f64]) -> Option<()> {
+        let (low, high) = finite_extremes(scores)?;
+        self.unit = (high - low) / f64::from(u16::MAX);
         // Codes are rounded: a code stands for half a unit on either side.
-        self.low = f64::from(low) - 0.5 * self.unit;
-        self.slack = error + SINGLE * (size + range);
-        let per_unit = if range > 0.0 { 1.0 / self.unit } else { 0.0 };
-        encode(singles, low, per_unit as f32, &mut self.codes);
+        self.low = low - 0.5 * self.unit;
+        self.slack = SINGLE * (high - low) + f64::MIN_POSITIVE;
+        let per_unit = if high > low { 1.0 / self.unit } else { 0.0 };
+        encode(scores, low, per_unit, &mut self.codes);
         Some(())
     }
 
     /// Bounds the smallest and the largest score.
     pub fn extremes(&self) -> ((f64, f64), (f64, f64)) {
-        let low = self.low + 0.5 * self.unit;
-        let high = low + self.unit * f64::from(u16::MAX);
-        ((low - self.slack, low + self.slack), (high - self.slack, high + self.slack))
+        let around = |code: u16| {
+            let low = self.low + f64::from(code) * self.unit;
+            (low - self.slack, low + self.unit + self.slack)
+        };
+        (around(self.range.0), around(self.range.1))
     }
 
     /// Finds what Tomtom subtracts: of N scores the mean of those at N/2 - 1, rounded down and up.
@@ -74,28 +79,43 @@ impl Coded {
 
     /// Finds the exact score of a rank, counted from 0, ascending.
     fn nth(&self, rank: usize, exact: impl Fn(usize) -> f64) -> f64 {
-        let code = code_of_rank(&self.codes, rank);
+        let (low, high) = self.codes_of_rank(rank);
         // Codes further away than this lie surely on one side of that score.
         let reach = match self.unit > 0.0 {
             true => (2.0 * self.slack / self.unit).ceil() as i64 + 1,
             false => i64::from(u16::MAX),
         };
         let bound = |code: i64| code.clamp(0, i64::from(u16::MAX)) as u16;
-        let (from, to) = (bound(i64::from(code) - reach), bound(i64::from(code) + reach));
+        let (from, to) = (bound(i64::from(low) - reach), bound(i64::from(high) + reach));
         let mut near = Vec::new();
         list_between(&self.codes, from, to, &mut near);
         let mut scores: Vec<f64> = near.iter().map(|&column| exact(column as usize)).collect();
         let place = rank - count_below(&self.codes, from);
         *scores.select_nth_unstable_by(place, f64::total_cmp).1
     }
+
+    /// Bounds the code that is met at a rank when codes are sorted, until few lie between.
+    fn codes_of_rank(&self, rank: usize) -> (u16, u16) {
+        let (mut low, mut high) = self.range;
+        let (mut before, mut after) = (0, self.codes.len());
+        while low < high && after - before > FEW {
+            let middle = low + (high - low).div_ceil(2);
+            let count = count_below(&self.codes, middle);
+            if count <= rank {
+                (low, before) = (middle, count);
+            } else {
+                (high, after) = (middle - 1, count);
+            }
+        }
+        (low, high)
+    }
 }
 
 /// Finds the smallest and largest score; `None` where one is not finite.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn extremes(scores: &[f32]) -> Option<(f32, f32)> {
+fn finite_extremes(scores: &[f64]) -> Option<(f64, f64)> {
     // In lanes: one running minimum would wait for itself at every step.
-    const LANES: usize = 64;
-    let (mut lows, mut highs) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    const LANES: usize = 16;
+    let (mut lows, mut highs) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
     // Not a number is what the sum of its products with 0 becomes.
     let mut odd = [0.0; LANES];
     let chunks = scores.chunks_exact(LANES);
@@ -109,38 +129,38 @@ fn extremes(scores: &[f32]) -> Option<(f32, f32)> {
         }
     }
     let finite = odd.iter().all(|&odd| odd == 0.0) && rest.iter().all(|score| score.is_finite());
-    let low = lows.iter().chain(rest).copied().fold(f32::INFINITY, f32::min);
-    let high = highs.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    let low = lows.iter().chain(rest).copied().fold(f64::INFINITY, f64::min);
+    let high = highs.iter().chain(rest).copied().fold(f64::NEG_INFINITY, f64::max);
     finite.then_some((low, high))
 }
 
-/// A number of this size has no bits left for fractions: adding it rounds, and the low bits of
-/// the sum are the integer. As conversions of floating-point numbers check for what cannot be
-/// converted, they cost several times as much.
-pub(super) const ROUNDS: f32 = 8_388_608.0;
-
 /// Rounds scores to codes.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn encode(scores: &[f32], low: f32, per_unit: f32, codes: &mut Vec<u16>) {
+fn encode(scores: &[f64], low: f64, per_unit: f64, codes: &mut Vec<u16>) {
     const MOST: f32 = u16::MAX as f32;
     codes.resize(scores.len(), 0);
     for (code, &score) in codes.iter_mut().zip(scores) {
-        let place = (score - low) * per_unit;
+        let place = ((score - low) * per_unit) as f32;
         let place = if place < MOST { place } else { MOST };
         *code = (place + ROUNDS).to_bits() as u16;
     }
 }
 
-/// Finds the code that is met at a rank when codes are sorted.
-fn code_of_rank(codes: &[u16], rank: usize) -> u16 {
-    let mut code = 0_u16;
-    for bit in (0..16).rev() {
-        let higher = code | (1 << bit);
-        if count_below(codes, higher) <= rank {
-            code = higher;
+/// Finds the smallest and largest code.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn extremes(codes: &[u16]) -> (u16, u16) {
+    const LANES: usize = 64;
+    let (mut lows, mut highs) = ([u16::MAX; LANES], [0; LANES]);
+    let (chunks, rest) = codes.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lows[lane] = lows[lane].min(chunk[lane]);
+            highs[lane] = highs[lane].max(chunk[lane]);
         }
     }
-    code
+    let low = lows.into_iter().chain(rest.iter().copied()).min().unwrap_or(0);
+    let high = highs.into_iter().chain(rest.iter().copied()).max().unwrap_or(0);
+    (low, high)
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
@@ -165,30 +185,33 @@ fn count_below(codes: &[u16], bound: u16) -> usize {
 /// Lists the places of codes in `from..=to`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn list_between(codes: &[u16], from: u16, to: u16, places: &mut Vec<u32>) {
-    const LANES: usize = 64;
+    const LANES: usize = 32;
     let inside = |code: u16| (code >= from) & (code <= to);
-    for (index, chunk) in codes.chunks(LANES).enumerate() {
-        if chunk.iter().fold(0, |any, &code| any | u16::from(inside(code))) != 0 {
+    let (chunks, rest) = codes.as_chunks::<LANES>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let mut any = 0_u16;
+        for &code in chunk {
+            any |= u16::from(inside(code));
+        }
+        if any != 0 {
             let found = chunk.iter().enumerate().filter(|(_, code)| inside(**code));
             places.extend(found.map(|(place, _)| (index * LANES + place) as u32));
         }
     }
+    let found = rest.iter().enumerate().filter(|(_, code)| inside(**code));
+    places.extend(found.map(|(place, _)| (codes.len() - rest.len() + place) as u32));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Coded, encode, extremes};
+    use super::{Coded, extremes};
     use proptest::prelude::*;
 
-    fn coded(scores: &[f64]) -> Coded {
-        let singles: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
-        let (low, high) = extremes(&singles).unwrap();
-        let range = f64::from(high) - f64::from(low);
-        let unit = range / f64::from(u16::MAX);
-        let mut codes = Vec::new();
-        let per_unit = if range > 0.0 { 1.0 / unit } else { 0.0 };
-        encode(&singles, low, per_unit as f32, &mut codes);
-        Coded { codes, low: f64::from(low) - 0.5 * unit, unit, slack: 2e-5 }
+    fn coded(scores: &[f64]) -> Option<Coded> {
+        let mut coded = Coded::default();
+        coded.encode(scores)?;
+        coded.range = extremes(&coded.codes);
+        Some(coded)
     }
 
     proptest! {
@@ -202,16 +225,20 @@ mod tests {
             let scores: Vec<f64> = scores.iter().map(|s| 1.5 + s * spread).collect();
             let mut scores = scores.repeat(repeats);
             let rank = (position * scores.len() as f64) as usize;
-            let found = coded(&scores).nth(rank, |column| scores[column]);
+            let found = coded(&scores).unwrap().nth(rank, |column| scores[column]);
             scores.sort_by(f64::total_cmp);
             prop_assert_eq!(found, scores[rank]);
         }
     }
 
     #[test]
-    fn scores_that_are_not_finite_have_no_extremes() {
-        assert_eq!(extremes(&[1.0, -2.0]), Some((-2.0, 1.0)));
-        assert_eq!(extremes(&[1.0, f32::NAN]), None);
-        assert_eq!(extremes(&[1.0, f32::NEG_INFINITY]), None);
+    fn scores_that_are_not_finite_have_no_codes() {
+        let ((least, low), (high, most)) = coded(&[1.0, -2.0]).unwrap().extremes();
+        assert!(least <= -2.0 && -2.0 <= low && high <= 1.0 && 1.0 <= most);
+        for odd in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+            let mut scores = vec![0.5; 40];
+            scores[17] = odd;
+            assert!(coded(&scores).is_none() && coded(&[odd]).is_none());
+        }
     }
 }
