@@ -1,7 +1,7 @@
-"""Every option of Tomtom over 319 queries and two databases, beside the program itself.
+"""Options of Tomtom over 318 queries and two databases, beside the program itself.
 
-The program's rows are kept as one digest for each query. To compare with the program anew, row
-by row, or to record the digests again (half an hour of CPU time):
+The program's rows are kept as one digest for each query, for some of the options so far. To compare
+with the program anew, row by row, or to record digests (half an hour of CPU time for all):
 
     python -m tests.tomtom_runs --check
     python -m tests.tomtom_runs --write
