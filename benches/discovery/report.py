@@ -37,7 +37,8 @@ Motifs of JASPAR 2024 planted in human sequence, with and without repeats, and s
 (null); parameters were chosen on sets of another seed. "By rank": Tomtom matches the true motif at
 E < 0.05 to one of the first two. "Own E < 0.05": to one that the engine itself calls; of null sets,
 sets in which anything is called. Wilson intervals (95 %). "Correlation": median over recovered
-motifs, with the planted matrix. Sets with motifs are those that all engines shown have run; null
+motifs, with the planted matrix. CPU seconds are of one run each beside other work: the lines above
+are the ones to compare. Sets with motifs are those that all engines shown have run; null
 sets are all that each has run. Made by
 `python -m benches.discovery run ENGINE --seed {seed} --folder out {how}` for each engine and
 `python -m benches.discovery table --seed {seed} --folder out --engines {engines} --write`."""

@@ -11,11 +11,11 @@ use crate::Result;
 /// Lengths of seed words and the mismatches that each may have.
 const WORDS: [(usize, usize); 3] = [(6, 0), (7, 1), (8, 1)];
 /// Seeds that are turned into matrices.
-const SEEDS: usize = 32;
+const SEEDS: usize = 96;
 /// Matrices refined to the end.
-const FINALISTS: usize = 12;
+const FINALISTS: usize = 24;
 /// Matrices handed on, not counting repetitive ones, of which one is.
-const CANDIDATES: usize = 6;
+const CANDIDATES: usize = 8;
 /// Two matrices above this similarity are one motif.
 pub(super) const SAME: f64 = 0.7;
 
