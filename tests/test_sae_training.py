@@ -319,3 +319,80 @@ def test_a_device_that_is_none_is_refused():
 def test_settings_that_do_not_fit_the_source_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         train_sae(rows(), config)
+
+
+KILLED_RUN = """
+import sys, torch, saers
+torch.set_num_threads(1)
+generator = torch.Generator().manual_seed(0)
+rows = torch.randn(600, 6, generator=generator) + 2
+config = saers.TrainConfig(k=3, n_latents=20, steps=400, batch_size=32, checkpoint_every=5,
+                           log_every=5, ema=0.9)
+saers.train_sae(rows, config, state_dir=sys.argv[1], metrics_path=sys.argv[1] + "/m.jsonl")
+"""
+
+
+def test_a_process_killed_again_and_again_ends_with_the_bits_of_an_unbroken_one(tmp_path):
+    command = [sys.executable, "-c", KILLED_RUN]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, timeout=200)
+    state = tmp_path / "broken" / checkpoint.STATE
+    kills, seen = 0, -1
+    while kills < 3:
+        process = subprocess.Popen([*command, str(tmp_path / "broken")])
+        while process.poll() is None:
+            found = checkpoint.read(state.parent) if state.exists() else None
+            if found is not None and found.facts.steps_done > seen + 40 * (kills + 1):
+                seen = found.facts.steps_done
+                process.kill()  # SIGKILL, wherever it stands
+                break
+            time.sleep(0.002)
+        if process.wait() == 0:
+            break  # it was quicker than the watch
+        kills += 1
+    subprocess.run([*command, str(tmp_path / "broken")], check=True, timeout=200)
+    whole, broken = (checkpoint.read(tmp_path / name) for name in ("whole", "broken"))
+    assert broken.facts.steps_done == 400
+    assert kills > 0
+    for name, value in whole.tensors.items():
+        assert torch.equal(value, broken.tensors[name]), name
+    logs = [(tmp_path / name / "m.jsonl").read_text() for name in ("whole", "broken")]
+    assert logs[0] == logs[1]
+
+
+def test_a_state_of_another_shape_is_a_format_error(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    train_sae(rows(), small(), state_dir=tmp_path)
+    file = tmp_path / checkpoint.STATE
+    with safe_open(file, framework="pt") as opened:
+        header = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file(tensors | {"sae.W_dec": torch.zeros(19, 6)}, file, metadata=header)
+    with pytest.raises(ValueError, match=r"W_dec must be \(20, 6\), got \(19, 6\)"):
+        train_sae(rows(), small(steps=40), state_dir=tmp_path)
+
+
+def test_an_activation_that_is_not_a_number_is_named_with_window_and_channel():
+    class Broken(Windows):
+        def blocks(self, *, windows=None):
+            for block in super().blocks(windows=windows):
+                if 2 in block.windows:
+                    block.values[0, 7, 4] = np.nan
+                yield block
+
+    with pytest.raises(ValueError, match="nan in window 2, position 7, channel 4"):
+        train_sae(Broken(6), small(buffer_tokens=32, buffer_windows=1))
+
+
+def test_waiting_for_the_source_is_measured():
+    class Slow(Windows):
+        def blocks(self, *, windows=None):
+            for block in super().blocks(windows=windows):
+                time.sleep(0.05)
+                yield block
+
+    settings = {"buffer_tokens": 40, "buffer_windows": 1, "steps": 20}
+    slow = train_sae(Slow(8), small(**settings)).metrics
+    assert slow["waiting_share"] > 0.5
+    assert 0 <= train_sae(Windows(8), small()).metrics["waiting_share"] <= 1
