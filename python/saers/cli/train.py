@@ -167,8 +167,9 @@ def _choose(
     from saers.sae.agreement import choose_k
 
     values = _values(f"k={ks}")[1]
-    if not all(isinstance(value, int) for value in values):
-        raise ValueError(f"--choose-k must be whole numbers, such as 4,8,16; got {ks!r}")
+    wrong = [value for value in values if not isinstance(value, int)]
+    if wrong:
+        raise ValueError(f"--choose-k: k must be a whole number, got {wrong[0]!r}")
     with progress() as shown:
         choice = choose_k(target, config, values, device=device, progress=shown)
     result = choice.results[0]

@@ -169,7 +169,7 @@ class Feed:
             if len(chosen) == self._batch_size:
                 self._barren = 0
                 self._cursor = self._cursor._replace(batch=self._cursor.batch + 1)
-                return self._cursor, self._take(chosen[self._crew.rank :: self._crew.size])
+                return self._cursor, self._take(self._crew.part(chosen))
             self._pool = None
             self._cursor = Place(self._cursor.epoch, self._cursor.pool + 1, 0)
         return None

@@ -78,6 +78,11 @@ class Member:
         self._saved_step = 0
 
     @property
+    def steps_done(self) -> int:
+        """Steps that were taken before this run."""
+        return 0 if self.found is None else self.found.facts.steps_done
+
+    @property
     def place(self) -> Place:
         """Where in the stream it goes on."""
         return Place() if self.found is None else self.found.facts.place

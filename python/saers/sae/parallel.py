@@ -6,10 +6,15 @@ whole batch, so that the weights are those of one process up to the rounding of 
 """
 
 import os
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_Rows = TypeVar("_Rows", Tensor, npt.NDArray[np.int64])
 
 
 class Crew:
@@ -24,7 +29,7 @@ class Crew:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
 
-    def part(self, rows: Tensor) -> Tensor:
+    def part(self, rows: _Rows) -> _Rows:
         """Take this process's share of the rows of a batch."""
         return rows if self.size == 1 else rows[self.rank :: self.size]
 

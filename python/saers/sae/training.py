@@ -253,10 +253,11 @@ class _Run:
     def _begin(self, stats: pl.DataFrame | None) -> None:
         """Look at the stream, and put every member where it stands."""
         members = self.members
-        # After a kill between two checkpoints, members that are ahead wait for the others.
-        place = min(member.place for member in members)
-        self.step = min(member.found.facts.steps_done if member.found else 0 for member in members)
         last = max(member.config.steps for member in members)
+        # After a kill between two checkpoints, members that are ahead wait for the others.
+        behind = [member for member in members if member.steps_done < member.config.steps]
+        self.step = min((member.steps_done for member in behind), default=last)
+        place = min(member.place for member in behind or members)
         first = members[0].config
         self.feed = Feed(
             self.tokens,
