@@ -81,7 +81,7 @@ def choose_windows(windows: pl.DataFrame, share: float) -> list[int]:
         return []
     counts = windows["chrom"].value_counts(sort=True).sort("count", "chrom")
     if counts.height == 1:
-        last = max(1, round(windows.height * share))
+        last = min(windows.height - 1, max(1, round(windows.height * share)))
         return windows["window"].to_list()[-last:]
     wanted, chosen, total = windows.height * share, list[str](), 0
     for chrom, count in counts.rows():
