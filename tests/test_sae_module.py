@@ -144,3 +144,50 @@ def test_input_of_other_width_is_refused():
 def test_decode_sparse_counts_a_value_of_zero_as_nothing():
     codes = Codes(torch.tensor([[0, 1]]), torch.tensor([[0.0, 2.0]]))
     assert decode_sparse(codes, torch.tensor([[9.0], [3.0]])).tolist() == [[6.0]]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 400), st.floats(0, 1))
+@settings(max_examples=60)
+def test_the_kernel_selects_what_torch_selects(seed, latents, share):
+    generator = torch.Generator().manual_seed(seed)
+    pre = torch.randn(9, latents, generator=generator)
+    k = 1 + int(share * (latents - 1))
+    values, indices = select(pre, k)
+    most, where = torch.topk(pre, k, dim=1)
+    expected = torch.zeros_like(pre).scatter(1, where, most.relu())
+    assert torch.equal(torch.zeros_like(pre).scatter(1, indices, values), expected)
+    assert all(len(set(row)) == k for row in indices.tolist())
+
+
+def test_of_equal_values_the_first_latents_are_kept_on_any_number_of_threads():
+    pre = torch.ones(300, 40)
+    pre[:, 7] = 2
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            _, indices = select(pre, 3)
+            assert (indices == torch.tensor([0, 1, 7])).all()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_nan_comes_through_the_selection():
+    pre = torch.zeros(2, 50)
+    pre[1, 33] = torch.nan
+    values, _ = select(pre, 4)
+    assert not values[0].isnan().any()
+    assert values[1].isnan().any()
+
+
+def test_gradients_pass_through_the_selection():
+    pre = torch.randn(5, 20, requires_grad=True)
+    values, _ = select(pre, 3)
+    values.sum().backward()
+    assert int((pre.grad != 0).sum()) == int((values > 0).sum())
+
+
+def test_rows_that_do_not_lie_side_by_side_are_selected_from():
+    pre = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)).T
+    values, _ = select(pre, 5)
+    assert torch.equal(values.sort(1).values, pre.topk(5).values.relu().sort(1).values)

@@ -1,7 +1,7 @@
 //! Kernels of saers: slices in, owned values out, no Python.
 //!
 //! Modules in the order in which they may use each other: [`error`], [`threads`], then
-//! streaming over activations ([`source`], [`stats`], [`topk`]), sequence and intervals
+//! streaming over activations ([`source`], [`stats`], [`topk`], [`largest`]), sequence and intervals
 //! ([`fasta`], [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`],
 //! [`tomtom`], [`discover`], [`scan`]).
 
@@ -11,6 +11,7 @@ pub mod fasta;
 pub mod formats;
 pub mod intervals;
 pub mod jaccard;
+pub mod largest;
 pub mod motif;
 pub mod scan;
 pub mod shuffle;

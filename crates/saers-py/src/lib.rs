@@ -8,6 +8,7 @@ mod fasta;
 mod formats;
 mod intervals;
 mod jaccard;
+mod largest;
 mod motif;
 mod scan;
 mod shuffle;
@@ -32,6 +33,8 @@ mod _core {
     use crate::intervals::{count_overlaps, merge};
     #[pymodule_export]
     use crate::jaccard::jaccard;
+    #[pymodule_export]
+    use crate::largest::largest;
     #[pymodule_export]
     use crate::motif::{
         motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
