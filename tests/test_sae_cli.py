@@ -53,7 +53,7 @@ def test_a_choice_of_k_tells_what_was_tried(file, tmp_path):
     assert result.exit_code == 0, result.stderr
     tried = json.loads(result.stdout)["choice_of_k"]
     assert [row["k"] for row in tried] == [1, 3]
-    assert SAE.load(out).k == max(tried, key=lambda row: row["matched"])["k"]
+    assert SAE.load(out).k == max(tried, key=lambda row: (row["shared"], row["matched"]))["k"]
 
 
 def test_a_preset_fits_the_layer(file, tmp_path):

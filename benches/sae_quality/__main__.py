@@ -75,7 +75,9 @@ def runs(seed: int, steps: int) -> Iterator[tuple[str, Callable[[], dict[str, ob
 
     def chosen() -> dict[str, object]:
         choice = choose_k(world().train, settings(seed, steps, k=1), KS)
-        table = [{key: row[key] for key in ("k", "fvu", "matched")} for row in choice.table]
+        table = [
+            {key: row[key] for key in ("k", "fvu", "shared", "matched")} for row in choice.table
+        ]
         first = use_saers(world(), choice.results[0].sae)._asdict()
         return {"k": choice.k, "table": table, **first}
 

@@ -36,11 +36,17 @@ def text() -> str:
 
 def _choices(groups: dict[tuple[str, str], list[dict[str, object]]]) -> str:
     """What --choose-k saw: agreement of two seeds and FVU at each k."""
-    lines = ["Agreement of two seeds (matched cosine) and FVU at each k, by world:", ""]
+    lines = [
+        "Directions that two seeds share, mean matched cosine and FVU at each k, by world:",
+        "",
+    ]
     for runs in groups.values():
         for run in runs:
             if isinstance(table := run.get("table"), list):
-                told = (f"k {r['k']}: {r['matched']:.3f}, {r['fvu']:.3f}" for r in table)
+                told = (
+                    f"k {r['k']}: {r['shared']:.0f}, {r['matched']:.3f}, {r['fvu']:.3f}"
+                    for r in table
+                )
                 lines.append(f"- {' · '.join(told)}")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 

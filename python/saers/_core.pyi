@@ -23,6 +23,7 @@ __all__ = [
     "decode_chunk",
     "discover_motifs",
     "jaccard",
+    "largest",
     "merge",
     "motif_consensus",
     "motif_core",

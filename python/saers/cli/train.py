@@ -240,7 +240,7 @@ def _report(
 
 def _choice_table(choice: "Choice") -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, title=f"chosen: k = {choice.k}")
-    names = ("k", "matched", "mean_max_cosine", "fvu", "l0", "dead_share")
+    names = ("k", "shared", "matched", "mean_max_cosine", "fvu", "l0", "dead_share")
     for name in names:
         table.add_column(name, justify="right")
     for row in choice.table:

@@ -23,6 +23,7 @@ from saers.sae.module import SAE
 from saers.sae.sources import Source
 from saers.sae.training import TrainResult, train_sweep
 
+_SAME = 0.9  # cosine at which two directions count as one
 _SAMPLE = 200_000  # positions on which latents are seen to fire
 
 
@@ -31,6 +32,7 @@ class Agreement(NamedTuple):
 
     mean_max_cosine: float  # of each live row and the row of the other nearest to it, both ways
     matched: float  # mean cosine of the best one-to-one matching, over the larger of the two
+    shared: int  # pairs of that matching with a cosine above 0.9
 
 
 class Choice(NamedTuple):
@@ -52,15 +54,17 @@ def agreement(first: Tensor, second: Tensor) -> Agreement:
     Examples
     --------
     >>> agreement(torch.eye(3), torch.eye(3)[[2, 0]])
-    Agreement(mean_max_cosine=0.8333333333333333, matched=0.6666666666666666)
+    Agreement(mean_max_cosine=0.8333333333333333, matched=0.6666666666666666, shared=2)
     """
     if len(first) == 0 or len(second) == 0:
-        return Agreement(0.0, 0.0)
+        return Agreement(0.0, 0.0, 0)
     unit = [torch.nn.functional.normalize(rows.double(), dim=1) for rows in (first, second)]
     cosine = (unit[0] @ unit[1].T).cpu().numpy()
     nearest = (cosine.max(axis=1).mean() + cosine.max(axis=0).mean()) / 2
     rows, columns = linear_sum_assignment(cosine, maximize=True)
-    return Agreement(float(nearest), float(cosine[rows, columns].sum() / max(cosine.shape)))
+    matched = cosine[rows, columns]
+    together = int((matched > _SAME).sum())
+    return Agreement(float(nearest), float(matched.sum() / max(cosine.shape)), together)
 
 
 def live_rows(sae: SAE, density: npt.NDArray[np.float64]) -> Tensor:
@@ -93,7 +97,9 @@ def choose_k(
     Returns
     -------
     Choice
-        The k of the highest matched agreement, of equals the smallest.
+        The k at which the seeds share most directions (of equals the highest matched mean). Their
+        mean alone would favour too small a k, at which the few strongest features are found again
+        and the others not at all.
 
     Raises
     ------
@@ -111,7 +117,7 @@ def choose_k(
     held_out = divide(source, config.holdout).held_out
     seen = source if held_out is None else held_out
     table = [{"k": k, **_measure(group, seen)} for k, group in zip(tried, groups, strict=True)]
-    best = max(range(len(tried)), key=lambda i: (table[i]["matched"], -tried[i]))
+    best = max(range(len(tried)), key=lambda i: (table[i]["shared"], table[i]["matched"]))
     return Choice(tried[best], table, groups[best])
 
 
