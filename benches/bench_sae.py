@@ -25,7 +25,7 @@ from saers.sae.training import initial_sae, train_sae, train_sweep
 D, N, K, BATCH = 608, 2432, 30, 4096
 SIZE = f"{BATCH:,} positions"
 RATE = 5e-4
-STORED = (report.text,)
+extra = report.text
 
 
 def run() -> Iterator[Row]:

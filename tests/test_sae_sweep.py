@@ -96,7 +96,9 @@ def test_agreement_is_symmetric_and_at_most_1(seed, n, m):
     first, second = (torch.randn(count, 5, generator=generator) for count in (n, m))
     one, other = agreement(first, second), agreement(second, first)
     assert one == pytest.approx(other)
-    assert one.matched <= one.mean_max_cosine + 1e-9 <= 1 + 2e-9
+    assert max(one.matched, one.mean_max_cosine) <= 1 + 1e-9
+    if n == m:  # a matching of all rows gives none of them more than its nearest
+        assert one.matched <= one.mean_max_cosine + 1e-9
 
 
 @given(st.integers(0, 1000))

@@ -31,7 +31,7 @@ def text() -> str:
         ks = "/".join(str(run["k"]) for run in found if "k" in run)
         cells = [name, budget, str(len(found)), ks, *(_spread(found, key) for key in columns)]
         lines.append(f"| {' | '.join(cells)} |")
-    return _TEXT + "\n" + "\n".join(lines) + "\n\n" + _choices(groups) + "\n"
+    return "\n" + _TEXT + "\n" + "\n".join(lines) + "\n\n" + _choices(groups) + "\n"
 
 
 def _choices(groups: dict[tuple[str, str], list[dict[str, object]]]) -> str:
