@@ -251,8 +251,11 @@ def select(pre_activations: Tensor, k: int) -> tuple[Tensor, Tensor]:
     >>> sorted(zip(indices[0].tolist(), values[0].tolist()))
     [(0, 0.0), (1, 3.0)]
     """
-    if pre_activations.device.type == "cpu" and not pre_activations.requires_grad:
-        return _select_on_cpu(pre_activations, k)
+    if pre_activations.device.type == "cpu":
+        values, indices = _select_on_cpu(pre_activations.detach(), k)
+        if pre_activations.requires_grad:
+            values = functional.relu(pre_activations.gather(1, indices))
+        return values, indices
     values, indices = torch.topk(pre_activations, k, dim=1, sorted=False)
     return functional.relu(values), indices
 
