@@ -11,20 +11,24 @@ from saers.cli.console import AsJson, print_json, progress, stdout, write_result
 if TYPE_CHECKING:
     import polars as pl
 
+# Options of all questions that are asked of a run.
+Split = Annotated[
+    Literal["holdout", "train", "all"], typer.Option(help="Windows that are measured on.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many windows.")]
+Tracks = Annotated[
+    Path | None, typer.Option(help="Table of tracks, tab-separated, as Borzoi's targets.txt.")
+]
+
 
 def faithfulness(
     run: Annotated[Path, typer.Argument(help="Run directory with an autoencoder.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Parquet file; RUN/faithfulness.parquet.")
     ] = None,
-    split: Annotated[
-        Literal["holdout", "train", "all"], typer.Option(help="Windows that are measured on.")
-    ] = "holdout",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many windows.")] = None,
-    tracks: Annotated[
-        Path | None,
-        typer.Option(help="Table of tracks, tab-separated, as Borzoi's targets.txt."),
-    ] = None,
+    split: Split = "holdout",
+    limit: Limit = None,
+    tracks: Tracks = None,
     n_bootstrap: Annotated[int, typer.Option(min=0, help="Resamplings of windows.")] = 200,
     as_json: AsJson = False,
 ) -> None:

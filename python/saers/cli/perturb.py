@@ -1,7 +1,7 @@
 """``saers perturb``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -14,7 +14,7 @@ from saers.cli.console import (
     stdout,
     write_result,
 )
-from saers.cli.faithfulness import read_tracks
+from saers.cli.faithfulness import Limit, Split, Tracks, read_tracks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,14 +40,9 @@ def perturb(
         bool, typer.Option("--shuffle", help="Shuffle the middle of seqlets, as SAE-Borzoi does.")
     ] = False,
     per_feature: Annotated[int, typer.Option(min=1, help="Seqlets a feature, to shuffle.")] = 100,
-    split: Annotated[
-        Literal["holdout", "train", "all"], typer.Option(help="Windows that are measured on.")
-    ] = "holdout",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many windows.")] = None,
-    tracks: Annotated[
-        Path | None,
-        typer.Option(help="Table of tracks, tab-separated, as Borzoi's targets.txt."),
-    ] = None,
+    split: Split = "holdout",
+    limit: Limit = None,
+    tracks: Tracks = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Parquet file; RUN/effects.parquet.")
     ] = None,
