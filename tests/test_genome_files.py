@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyfaidx
+import pysam
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -101,7 +102,6 @@ def test_each_base_is_the_one_that_pyfaidx_reads(tmp_path, made, data):
 
 
 def test_bgzip_reads_the_files_of_pysam(tmp_path):
-    pysam = pytest.importorskip("pysam")
     path = write(tmp_path, b">a\n" + b"ACGTNacgtn\n" * 20_000, "g.fa")
     pysam.tabix_compress(str(path), f"{path}.gz")
     pysam.faidx(f"{path}.gz")

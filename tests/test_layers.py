@@ -18,7 +18,7 @@ ORDER = """
     matches clusters sites annotations relations embedding
     faithfulness perturbation screening
     plotting atlas viewer
-    run_inputs context steps pipeline demo cli __main__
+    context run_inputs steps pipeline demo cli __main__
 """.split()
 
 

@@ -88,8 +88,8 @@ class Context:
         )
 
 
-def load_model(recipe: Recipe) -> "SequenceModel":
-    """Load the model of a recipe.
+def load_model(recipe: Recipe, *, whole: bool = False) -> "SequenceModel":
+    """Load the model of a recipe: as much as its layer needs, or the whole with its outputs.
 
     Raises
     ------
@@ -100,10 +100,10 @@ def load_model(recipe: Recipe) -> "SequenceModel":
 
     section = recipe.model
     if section is None:
-        raise ValueError("the recipe has no [model]")
+        raise ValueError("the recipe has no [model]: activations alone have no outputs")
     return load(
         section.source,
-        layer=section.layer,
+        layer=None if whole else section.layer,
         adapter=section.adapter,
         options=section.options,
         weights=section.weights or None,

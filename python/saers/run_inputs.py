@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from saers.context import load_model
 from saers.genome import Genome
 from saers.recipe import Recipe
 from saers.store import RunStore
@@ -32,18 +33,7 @@ class RunInputs:
     @cached_property
     def model(self) -> "SequenceModel":
         """The whole model of the recipe, outputs and all."""
-        from saers.models import load
-
-        section = self.recipe.model
-        if section is None:
-            raise ValueError("the recipe has no [model]: activations alone have no outputs")
-        return load(
-            section.source,
-            adapter=section.adapter,
-            options=section.options,
-            weights=section.weights or None,
-            device=self.recipe.capture.device,
-        )
+        return load_model(self.recipe, whole=True)
 
     @property
     def layer(self) -> str:
