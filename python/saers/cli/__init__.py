@@ -125,9 +125,7 @@ for _panel, _verbs in _PANELS.items():
         app.command(_name, rich_help_panel=_panel)(_with_clear_errors(_verb))
 
 
-_databases = typer.Typer(
-    invoke_without_command=True, help="List the databases of known motifs, and add some."
-)
+_databases = typer.Typer(invoke_without_command=True)
 _databases.callback()(_with_clear_errors(databases.list_databases))
 _databases.command("add")(_with_clear_errors(databases.add))
 app.add_typer(_databases, name="databases", rich_help_panel="On plain files")

@@ -1,19 +1,22 @@
 """``saers databases``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from saers.cli.console import AsJson, print_json, stdout
 
+if TYPE_CHECKING:
+    from saers.motifs.library import Entry
+
 
 def list_databases(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the databases that `saers match` and `saers scan` know by name.
+    """List the databases that match and scan know by name, and add some.
 
-    JASPAR comes with the package pyjaspar and needs no network. Any other collection is a motif
-    file by its path, or added under a name of its own.
+    JASPAR comes with pyjaspar and needs no network. All else is a motif file,
+    by its path or added under a name.
 
     Examples:
 
@@ -32,14 +35,30 @@ def list_databases(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"jaspar": database_names(), "added": own, "folder": str(folder())})
         return
-    table = Table("name", "motifs", "from", box=None)
-    for name in database_names():
-        if name.endswith(("_CORE", "_vertebrates")):
-            table.add_row(name, "", "pyjaspar; other taxa by their names, as _plants")
+    stdout.print(_releases(database_names()))
+    if own:
+        stdout.print(_added(own))
+    stdout.print(f"Added ones lie in {folder()}", style="dim", soft_wrap=True)
+
+
+def _releases(names: list[str]) -> Table:
+    """Show the releases of JASPAR with their taxa."""
+    taxa: dict[str, list[str]] = {}
+    for name in names:
+        release, _, taxon = name.partition("_CORE")
+        taxa.setdefault(f"{release}_CORE", []).append(taxon)
+    table = Table("JASPAR", "or one taxon of it", box=None)
+    for release, endings in taxa.items():
+        table.add_row(release, " ".join(ending for ending in sorted(endings) if ending))
+    return table
+
+
+def _added(own: list["Entry"]) -> Table:
+    """Show the databases that were added."""
+    table = Table("added", Column("motifs", justify="right"), "from", box=None)
     for entry in own:
         table.add_row(entry["name"], str(entry["motifs"]), entry["source"])
-    stdout.print(table)
-    stdout.print(f"added ones lie in {folder()}", style="dim")
+    return table
 
 
 def add(
