@@ -19,9 +19,9 @@ demo: build-release ## Simulate, train, run the pipeline, print what was found (
 
 test: setup rust build lint types python ## Rust and Python tests, doctests, lint, types
 
-bench: build-release ## Compare speed with peers, one thread each, and write docs/benchmarks.md
+bench: build-release ## Compare speed with peers, write docs/benchmarks.md; NAMES="tomtom sae": these alone
 	$(UV) pip install --quiet --python $(PY) --group bench
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 RAYON_NUM_THREADS=1 $(PY) -m benches --out docs/benchmarks.md
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 RAYON_NUM_THREADS=1 $(PY) -m benches $(NAMES) --out docs/benchmarks.md
 
 setup: $(VENV)/.ready ## Make .venv with everything that is needed
 

@@ -1,5 +1,6 @@
 """Timing of a job beside its peers, and the table that comes of it."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -73,16 +74,21 @@ def table(rows: Sequence[Row]) -> str:
     head = "| job | size | saers, CPU s (wall s) | peer | peer, CPU s (wall s) | ratio | aim | |"
     lines = [head, "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in rows:
-        aim = "" if row.aim is None else f"≥ {row.aim:g}"
+        aim = "" if row.aim is None else f"≥ {row.aim:.4g}"
         met = "" if row.aim is None else ("reached" if row.ratio >= row.aim else "**missed**")
-        unit = " (wall)" if row.by_wall else ""
         lines.append(
             f"| {row.job} | {row.size} | {_seconds(row.ours)} | {row.peer} | "
-            f"{_seconds(row.theirs)} | {row.ratio:.3g} x{unit} | {aim} | "
+            f"{_seconds(row.theirs)} | {_ratio(row)} | {aim} | "
             f"{' · '.join(part for part in (met, row.note) if part)} |"
         )
     return "\n".join(lines)
 
 
 def _seconds(timing: Timing) -> str:
-    return f"{timing.cpu:.3g} ({timing.wall:.3g})"
+    return "–" if math.isnan(timing.cpu) else f"{timing.cpu:.3g} ({timing.wall:.3g})"
+
+
+def _ratio(row: Row) -> str:
+    if math.isnan(row.ratio):  # a line of memory, or without a peer
+        return "–"
+    return f"{row.ratio:.3g} x{' (wall)' if row.by_wall else ''}"
