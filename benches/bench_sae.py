@@ -18,6 +18,7 @@ from benches.harness import Job, Row, Timing, alternate, once
 from benches.sae_quality import report
 from saers.sae.config import TrainConfig
 from saers.sae.normalise import fit, measure
+from saers.sae.sparse import largest_of_all
 from saers.sae.step import Stepper
 from saers.sae.sweep import grid
 from saers.sae.training import initial_sae, train_sae, train_sweep
@@ -34,6 +35,7 @@ def run() -> Iterator[Row]:
     batches = _batches()
     yield from _steps(batches)
     yield from _floor(batches)
+    yield _selection(batches)
     yield _waiting()
     yield _sweep()
 
@@ -193,6 +195,23 @@ def _floor(batches: list[Tensor]) -> Iterator[Row]:
     for job, timing, limit in (("a training step", trained, 3), ("encode", encoded, 1.3)):
         note = f"{timing.cpu / floor.cpu:.2f} times the product, to be at most {limit}"
         yield Row(job, SIZE, timing, "the encoder's matrix product", floor, 1 / limit, note=note)
+
+
+@torch.no_grad()
+def _selection(batches: list[Tensor]) -> Row:
+    """Compare what batchtopk keeps of a batch, k = 8, with torch's selection of it."""
+    stepper, _ = _stepper(batches)
+    pre, count = stepper.sae.pre_activations(batches[0]), 8 * BATCH
+
+    def torch_top() -> Tensor:
+        flat = pre.flatten()
+        places = torch.topk(flat, count, sorted=False).indices
+        return places[flat[places] > 0].sort().values
+
+    if not torch.equal(largest_of_all(pre, count)[1], torch_top()):
+        raise AssertionError("the two selections differ")
+    ours, theirs = alternate([lambda: largest_of_all(pre, count), torch_top])
+    return Row("batchtopk's selection, k = 8", SIZE, ours, "torch.topk of the batch", theirs)
 
 
 def _waiting() -> Row:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from saers.sae.config import TrainConfig
 from saers.sae.module import SAE, select_above, with_width
 from saers.sae.parallel import Crew
-from saers.sae.sparse import at_places, keep_batch, keep_rows
+from saers.sae.sparse import at_places, keep_rows, largest_of_all
 from saers.sae.step import Stepper
 from tests.test_sae_step import (
     CHANNELS,
@@ -28,26 +28,53 @@ TOTAL = 40 * K
 
 
 def batch_codes(pre, count):
-    """The largest positive values of a whole batch, by sorting them."""
+    """The largest positive values of a whole batch, by sorting them; the first of equal ones."""
     flat = pre.flatten().relu()
-    border = flat.sort(descending=True).values[count - 1]
-    return torch.where((pre >= border) & (pre > 0), pre, 0)
+    kept = flat.sort(descending=True, stable=True).indices[:count]
+    return torch.zeros_like(flat).index_copy(0, kept, flat[kept]).view_as(pre)
 
 
-@given(st.integers(0, 10_000), st.integers(1, 80))
-@settings(max_examples=40)
-def test_a_batch_keeps_its_largest_values(seed, count):
+def kept_codes(pre, count):
+    """What the kernel keeps, dense."""
+    values, places = largest_of_all(pre, count)
+    assert torch.equal(places, places.sort().values)
+    return torch.zeros(pre.numel()).index_copy(0, places, values).view_as(pre)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 90), st.sampled_from([1, 7, 16, 33]))
+@settings(max_examples=60)
+def test_a_batch_keeps_its_largest_values(seed, count, width):
+    pre = torch.randn(8, width, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(kept_codes(pre, count), batch_codes(pre, count))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 600))
+@settings(max_examples=60)
+def test_of_equal_values_of_a_batch_the_first_are_kept(seed, count):
     generator = torch.Generator().manual_seed(seed)
-    pre = torch.randn(8, 10, generator=generator)
-    kept = keep_batch(pre, count, torch.tensor([10]))
-    dense = torch.zeros(8, 10).index_put((kept.bags, kept.latents), kept.values)
-    assert torch.equal(dense, batch_codes(pre, count))
-    assert torch.equal(kept.bags, kept.bags.sort().values)
+    pre = torch.randint(-2, 3, (8, 70), generator=generator) / 2
+    found = kept_codes(pre, count)
+    assert torch.equal(found, batch_codes(pre, count))
+    assert int((found > 0).sum()) == min(count, int((pre > 0).sum()))
+
+
+def test_a_batch_larger_than_a_block_is_kept_as_torch_keeps_it():
+    pre = torch.randn(900, 300, generator=torch.Generator().manual_seed(0))
+    pre[:800] -= 2.0  # most of what is kept lies in few rows
+    values, places = largest_of_all(pre, 5000)
+    expected = torch.topk(pre.flatten(), 5000).indices.sort().values
+    assert torch.equal(places, expected)
+    assert torch.equal(values, pre.flatten()[expected])
+
+
+def test_a_nan_of_a_batch_is_not_lost():
+    pre = torch.ones(3, 5)
+    pre[1, 2] = torch.nan
+    assert largest_of_all(pre, 4)[0].isnan().any()
 
 
 def test_nothing_positive_keeps_nothing_and_the_step_survives():
-    kept = keep_batch(-torch.ones(3, 4), 5, torch.tensor([4]))
-    assert len(kept.latents) == 0
+    assert len(largest_of_all(-torch.ones(3, 4), 5)[0]) == 0
     sae = random_sae()
     with torch.no_grad():
         sae.encoder.zero_()
@@ -125,7 +152,8 @@ def test_entries_stand_by_position_and_prefix():
     assert torch.equal(by_row.bags % 3, where)
     assert torch.equal(by_row.positions(3), torch.arange(5).repeat_interleave(4))
     places = (pre.flatten() > 0.5).nonzero().flatten()
-    assert torch.equal(at_places(pre, places, prefixes).values, pre[pre > 0.5])
+    of_batch = at_places(pre.flatten()[places], places, 12, prefixes)
+    assert torch.equal(pre[of_batch.bags // 3, of_batch.latents], of_batch.values)
 
 
 def test_the_average_of_weights_is_the_result():

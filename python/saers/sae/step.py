@@ -21,8 +21,8 @@ from saers.sae.sparse import (
     at_places,
     decode_recorded,
     group_by_latent,
-    keep_batch,
     keep_rows,
+    largest_of_all,
     remove_parallel,
     unit_rows,
 )
@@ -153,15 +153,13 @@ class Stepper:
             values, indices = select(pre, self.sae.k)
             return keep_rows(values, indices, self.prefixes)
         count = self.sae.k * total
-        if self._crew.size == 1:
-            kept = keep_batch(pre, count, self.prefixes)
-            smallest = kept.values.amin() if len(kept.values) else self.threshold
+        values, places = largest_of_all(pre, count)
+        if self._crew.size > 1:
+            smallest = self._crew.threshold(values, count)
+            values, places = values[values >= smallest], places[values >= smallest]
         else:
-            flat = functional.relu(pre).flatten()
-            largest = torch.topk(flat, min(count, len(flat)), sorted=False).values
-            smallest = self._crew.threshold(largest, count)
-            places = ((flat >= smallest) & (flat > 0)).nonzero().flatten()
-            kept = at_places(pre, places, self.prefixes)
+            smallest = values.amin() if len(values) else self.threshold
+        kept = at_places(values, places, pre.shape[1], self.prefixes)
         decay = THRESHOLD_DECAY if self.steps_done else 0.0
         self.threshold.lerp_(smallest, 1 - decay)
         return kept
