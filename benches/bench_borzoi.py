@@ -27,6 +27,7 @@ from saers.models.borzoi.weights import write
 from saers.perturbation import effects
 from saers.sae.module import SAE
 from saers.screening import screen
+from saers.splicing import Splice
 
 LAYER = "conv1d_1"
 SIZE = f"{LENGTH:,} bp"
@@ -177,7 +178,7 @@ def questions(model: BorzoiModel):
     note = f"from 1 and {1 + MEASURED} features; peer from one"
     job = f"ablate {ABLATED} features"
     yield Row(job, SIZE, all_, forwards, scaled(full, ABLATED), 1 / 0.85, note)
-    screened = once(lambda: screen(model, sae, LAYER, [onehot], tracks=range(100)))
+    screened = once(lambda: screen(Splice(model, sae, LAYER), [onehot], tracks=range(100)))
     note = f"rank correlation with ablation {agreement(model, sae, features[:RANKED]):.2f}"
     note += f", {RANKED} features, {SHORT:,} bp"
     job, four = "gradient screen of 2,432 features", "four full forwards of saers"
@@ -191,7 +192,7 @@ def agreement(model, sae, features):
     network.load_state_dict(model.module.state_dict(), assign=True)
     short = BorzoiModel(network.requires_grad_(requires_grad=False), input_length=SHORT)
     onehot = sequence(2)[:, :SHORT]
-    estimated = screen(short, sae, LAYER, [onehot])[features]
+    estimated = screen(Splice(short, sae, LAYER), [onehot])[features]
     table = ablate(short, sae, onehot, features)
     exact = table.group_by("feature").agg(pl.col("effect").mean())
     found = dict(exact.iter_rows())
@@ -199,9 +200,9 @@ def agreement(model, sae, features):
 
 
 def ablate(model, sae, onehot, features):
-    return effects(model, sae, LAYER, [onehot], features, n_bootstrap=0)
+    return effects(Splice(model, sae, LAYER), [onehot], features, n_bootstrap=0)
 
 
 def splice(model, sae, onehot):
     """Original and spliced outputs, with the sums behind the table."""
-    return measure(model, sae, LAYER, [onehot], n_bootstrap=0, zero=False)
+    return measure(Splice(model, sae, LAYER), [onehot], n_bootstrap=0, zero=False)

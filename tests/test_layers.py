@@ -16,8 +16,8 @@ ORDER = """
     sae.config sae
     seqlets motifs.search motifs.engines motifs.library motifs.databases motifs
     matches clusters sites annotations relations embedding
-    faithfulness perturbation screening
-    plotting atlas viewer
+    tracks splicing faithfulness perturbation shuffling screening
+    plotting figures atlas viewer
     context run_inputs steps pipeline demo cli __main__
 """.split()
 

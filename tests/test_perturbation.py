@@ -4,15 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import false_discovery_control, spearmanr, ttest_1samp
 from torch import nn
 
 from saers import schema
 from saers.models.borzoi import BorzoiModel
 from saers.models.module import ModuleModel
-from saers.perturbation import Edit, effects, shuffle_seqlets, steer
+from saers.perturbation import Edit, effects, steer
 from saers.sae.module import SAE
 from saers.screening import screen
+from saers.splicing import Splice
 from tests.borzoi import LENGTH, ours, sequences
 
 EDITS = [Edit(), Edit("scale", 2.5), Edit("clamp", 1.5)]
@@ -64,7 +65,7 @@ def test_no_change_leaves_the_outputs_as_they_were_to_the_bit(borzoi):
     steered = steer(sae, flat, codes, 3, Edit("scale", 1.0)).reshape(rows.shape)
     again = borzoi.run_from("conv1d_1", steered, onehot=onehot)
     assert torch.equal(again, borzoi.run_from("conv1d_1", rows, onehot=onehot))
-    table = effects(borzoi, sae, "conv1d_1", [onehot], [3], edit=Edit("scale", 1.0))
+    table = effects(Splice(borzoi, sae, "conv1d_1"), [onehot], [3], edit=Edit("scale", 1.0))
     assert table["effect"].to_list() == [0.0] * 5
     assert table["n_active"].to_list() == [0] * 5
 
@@ -73,7 +74,7 @@ def test_no_change_leaves_the_outputs_as_they_were_to_the_bit(borzoi):
 @pytest.mark.parametrize("edit", EDITS)
 def test_effects_are_those_of_plain_editing(borzoi, layer, edit):
     sae, onehot = autoencoder(borzoi.layers[layer].channels), onehots()
-    table = effects(borzoi, sae, layer, [onehot], [5, 1], edit=edit, n_bootstrap=0)
+    table = effects(Splice(borzoi, sae, layer), [onehot], [5, 1], edit=edit, n_bootstrap=0)
     assert dict(table.schema) == dict(schema.EFFECTS)
     assert table["feature"].to_list() == [1] * 5 + [5] * 5
     x = borzoi.prefix(onehot, layer).values.mT
@@ -93,11 +94,14 @@ def test_effects_are_those_of_plain_editing(borzoi, layer, edit):
 
 def test_a_small_step_agrees_with_the_gradient(borzoi):
     sae, onehot = autoencoder(19), onehots()
-    estimated = screen(borzoi, sae, "conv1d_1", [onehot])
+    splice = Splice(borzoi, sae, "conv1d_1")
+    estimated = screen(splice, [onehot])
     step = 1e-6
     for feature in (2, 9, 30):
         shrunk = Edit("scale", 1 - step)
-        table = effects(borzoi, sae, "conv1d_1", [onehot], [feature], edit=shrunk, n_bootstrap=0)
+        table = effects(
+            Splice(borzoi, sae, "conv1d_1"), [onehot], [feature], edit=shrunk, n_bootstrap=0
+        )
         assert table["effect"].mean() / step == pytest.approx(estimated[feature], rel=2e-2)
 
 
@@ -105,8 +109,8 @@ def test_the_screen_ranks_small_effects_as_ablation_does(borzoi):
     sae, given = autoencoder(19), [onehots(seed=seed) for seed in range(2)]
     with torch.no_grad():
         sae.W_dec.mul_(0.01)
-    estimated = screen(borzoi, sae, "conv1d_1", given, tracks=[0, 2])
-    table = effects(borzoi, sae, "conv1d_1", given, range(64), n_bootstrap=0)
+    estimated = screen(Splice(borzoi, sae, "conv1d_1"), given, tracks=[0, 2])
+    table = effects(Splice(borzoi, sae, "conv1d_1"), given, range(64), n_bootstrap=0)
     chosen = table.filter(pl.col("track").is_in([0, 2]))
     exact = chosen.group_by("feature", maintain_order=True).agg(pl.col("effect").mean())["effect"]
     assert spearmanr(estimated, exact).statistic > 0.95
@@ -117,35 +121,58 @@ def test_a_linear_model_is_screened_exactly():
     model = ModuleModel(net, input_length=64)
     onehot = sequences(64, dtype=torch.float64)
     for sae in (autoencoder(6, latents=12, k=3), autoencoder(6, latents=12, layer_norm=True)):
-        table = effects(model, sae, "0", [onehot], range(12), n_bootstrap=0)
+        table = effects(Splice(model, sae, "0"), [onehot], range(12), n_bootstrap=0)
         exact = table["effect"].to_numpy().reshape(12, 3).mean(axis=1)
-        np.testing.assert_allclose(screen(model, sae, "0", [onehot]), exact, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            screen(Splice(model, sae, "0"), [onehot]), exact, rtol=1e-4, atol=1e-7
+        )
 
 
 def test_intervals_come_from_windows(borzoi):
     sae, given = autoencoder(19), [onehots(n=4, seed=seed) for seed in range(2)]
-    table = effects(borzoi, sae, "conv1d_1", given, [3], seed=1)
+    table = effects(Splice(borzoi, sae, "conv1d_1"), given, [3], seed=1)
     assert (table["effect_low"] <= table["effect"]).all()
     assert (table["effect"] <= table["effect_high"]).all()
     assert table["n_windows"].to_list() == [8] * 5
-    assert table.equals(effects(borzoi, sae, "conv1d_1", given, [3], seed=1))
+    assert table.equals(effects(Splice(borzoi, sae, "conv1d_1"), given, [3], seed=1))
 
 
-def test_shuffled_seqlets_are_compared_as_the_paper_does(borzoi):
-    onehot = onehots(n=1)
-    (found,) = shuffle_seqlets(borzoi, [onehot], width=30, n_samples=2, seed=4)
-    rng = np.random.default_rng(4)
-    first = (LENGTH - 30) // 2
-    wanted = torch.zeros(5, dtype=torch.float64)
-    for _ in range(2):
-        changed = onehot.clone()
-        order = first + rng.permutation(30)
-        changed[:, first : first + 30] = onehot[:, order]
-        moved = torch.log2(borzoi(changed) + 1) - torch.log2(borzoi(onehot) + 1)
-        wanted += moved.norm(dim=2)[0] / 2
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
-    (still,) = shuffle_seqlets(borzoi, [onehot], width=1)
-    assert not still.any()
+def test_p_values_are_those_of_a_t_test(borzoi):
+    sae, given = autoencoder(19), [onehots(n=4, seed=seed) for seed in range(2)]
+    splice = Splice(borzoi, sae, "conv1d_1")
+    table = effects(splice, given, [1, 5], n_bootstrap=0)
+    parts = [effects(splice, [window], [1, 5]) for batch in given for window in batch.split(1)]
+    by_window = np.stack([part["effect"].to_numpy() for part in parts])
+    np.testing.assert_allclose(table["p_value"], ttest_1samp(by_window, 0).pvalue, rtol=1e-5)
+    q = false_discovery_control(table["p_value"].to_numpy())
+    np.testing.assert_allclose(table["q_value"], q, rtol=1e-12)
+    assert parts[0]["p_value"].is_null().all()  # one window says nothing of the others
+
+
+def test_a_feature_that_never_fires_has_no_p_value(borzoi):
+    sae = autoencoder(19)
+    with torch.no_grad():
+        sae.encoder[3] = 0
+    table = effects(Splice(borzoi, sae, "conv1d_1"), [onehots(n=4)], [3, 5])
+    silent = table.filter(pl.col("feature") == 3)
+    assert silent["effect"].to_list() == [0.0] * 5
+    assert silent["q_value"].is_null().all()
+    assert table.filter(pl.col("feature") == 5)["q_value"].is_not_null().all()
+
+
+def test_tracks_can_be_chosen(borzoi):
+    splice = Splice(borzoi, autoencoder(19), "conv1d_1")
+    tracks = pl.DataFrame({"name": list("abcde"), "assay": ["RNA"] * 5})
+    every = effects(splice, [onehots()], [3], tracks=tracks)
+    some = effects(splice, [onehots()], [3], tracks=tracks, only=[4, 1])
+    assert some["name"].to_list() == ["b", "e"]
+    assert some.drop("q_value").equals(every.filter(pl.col("track").is_in([1, 4])).drop("q_value"))
+    for call in (
+        lambda: effects(splice, [onehots()], [3], only=[5]),
+        lambda: screen(splice, [onehots()], tracks=[5]),
+    ):
+        with pytest.raises(ValueError, match=r"track must lie in 0\.\.4, got 5"):
+            call()
 
 
 @pytest.mark.parametrize(
@@ -165,10 +192,10 @@ def test_an_edit_that_cannot_be_read_is_refused(text, message):
 def test_wrong_features_and_nothing_are_refused(borzoi):
     sae = autoencoder(19)
     with pytest.raises(ValueError, match=r"feature must lie in 0\.\.63, got 64"):
-        effects(borzoi, sae, "conv1d_1", [onehots()], [64])
+        effects(Splice(borzoi, sae, "conv1d_1"), [onehots()], [64])
     for call in (
-        lambda: effects(borzoi, sae, "conv1d_1", [], [1]),
-        lambda: screen(borzoi, sae, "conv1d_1", []),
+        lambda: effects(Splice(borzoi, sae, "conv1d_1"), [], [1]),
+        lambda: screen(Splice(borzoi, sae, "conv1d_1"), []),
     ):
         with pytest.raises(ValueError, match="at least one batch, got none"):
             call()

@@ -232,7 +232,7 @@ def annotate(
 
 
 def with_q_values(table: pl.DataFrame) -> pl.DataFrame:
-    """Set q_value to Benjamini and Hochberg's false discovery rate over all rows.
+    """Set q_value to Benjamini and Hochberg's false discovery rate over all rows with a p-value.
 
     Examples
     --------
@@ -241,10 +241,11 @@ def with_q_values(table: pl.DataFrame) -> pl.DataFrame:
     """
     p = table["p_value"].to_numpy()
     order = np.argsort(-p, kind="stable")
-    ranks = np.arange(len(p), 0, -1)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(p[order] * len(p) / ranks)
-    return table.with_columns(pl.Series("q_value", q))
+    order = order[np.isfinite(p[order])]
+    ranks = np.arange(len(order), 0, -1)
+    q = np.full(len(p), np.nan)
+    q[order] = np.minimum.accumulate(p[order] * len(order) / ranks)
+    return table.with_columns(pl.Series("q_value", q, nan_to_null=True))
 
 
 def _shuffled(placement: _core.Placement, n_controls: int, seed: int) -> _Null:

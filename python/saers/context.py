@@ -14,6 +14,7 @@ from saers.genome import Genome
 from saers.layer import ActivationSource, LayerInfo
 from saers.progress import Progress
 from saers.recipe import Recipe, unknown_key
+from saers.splicing import same_layer
 from saers.store import RunStore
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class Context:
     def layer(self) -> LayerInfo:
         """Read what capture measured of the layer."""
         return LayerInfo(**self.store.read_json("layer"))
+
+    def same_layer(self, one: str, other: str) -> bool:
+        """Tell whether two names mean one layer of the recipe's model.
+
+        Activations that come without a model have no other names to tell by.
+        """
+        return one == other or self.recipe.model is None or same_layer(self.model, one, other)
 
     def source(self) -> ActivationSource:
         """Activations: from the cache where there is one, else from the model again."""

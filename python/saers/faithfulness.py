@@ -5,7 +5,7 @@ with the autoencoder's reconstruction, and with what ablation leaves: nothing, o
 everywhere. What a reconstruction loses is measured in the outputs, track by track.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,9 @@ import polars as pl
 
 from saers import schema
 from saers.checks import in_range
-from saers.models.base import SequenceModel
 from saers.progress import SILENT, Progress
+from saers.splicing import Splice, outputs_of
+from saers.tracks import label
 
 if TYPE_CHECKING:
     import torch
@@ -24,43 +25,13 @@ if TYPE_CHECKING:
 
 _TRACKS_AT_A_TIME = 256  # in double precision
 _INTERVAL = (2.5, 97.5)
+_MEASURES = [name for name, kind in schema.FAITHFULNESS.items() if kind == pl.Float64]
 
 Sums = npt.NDArray[np.float64]
 
 
-class Halves(NamedTuple):
-    """A forward pass that stopped at a layer."""
-
-    activations: "torch.Tensor"
-    """(b, positions, channels), what the model itself gives."""
-    outputs: Callable[["torch.Tensor"], "torch.Tensor"]
-    """Goes on from activations to the outputs, (b, tracks, bins)."""
-
-
-def halves(model: SequenceModel, onehot: "torch.Tensor", layer: str) -> Halves:
-    """Run a model up to a layer, and keep what it takes to go on.
-
-    Borzoi's prefix runs once; other modules are run whole, with the layer's output replaced.
-    """
-    from saers.models.borzoi import BorzoiModel
-
-    if isinstance(model, BorzoiModel):
-        state = model.prefix(onehot, layer)
-
-        def go_on(activations: "torch.Tensor") -> "torch.Tensor":
-            return model.suffix(model.replaced(state, layer, activations), layer)
-
-        return Halves(state.values.mT, go_on)
-    return Halves(
-        model.capture(onehot, layer),
-        lambda activations: outputs_of(model.run_from(layer, activations, onehot=onehot)),
-    )
-
-
 def measure(
-    model: SequenceModel,
-    sae: "SAE",
-    layer: str,
+    splice: Splice,
     sequences: Iterable["torch.Tensor"],
     *,
     zero: bool = True,
@@ -76,12 +47,8 @@ def measure(
 
     Parameters
     ----------
-    model
-        The whole model.
-    sae
-        The autoencoder of the layer.
-    layer
-        Name of the layer.
+    splice
+        The model, the autoencoder and its layer.
     sequences
         Batches (b, length, 4), one-hot. They should be held out from training.
     zero
@@ -93,8 +60,8 @@ def measure(
     targets
         Measured tracks, an array (b, tracks, bins) for each batch of ``sequences``.
     keep_error
-        Add back what the reconstruction misses. The outputs must then be the model's own: a
-        check of everything but the autoencoder.
+        Add back what the reconstruction misses: x̂ + (x - x̂). The outputs must then be the
+        model's own but for rounding: a check of everything but the autoencoder.
     n_bootstrap
         Resamplings of the windows behind the intervals.
     seed
@@ -113,11 +80,11 @@ def measure(
     Raises
     ------
     ValueError
-        If the autoencoder is another layer's, or sizes do not fit.
+        If sizes do not fit.
     """
     import torch
 
-    check_layer(sae, model, layer)
+    sae = splice.sae
     in_range("n_bootstrap", n_bootstrap, 0, 10_000)
     ablated = {"zero": torch.zeros(sae.channels)} if zero else {}
     if mean is not None:
@@ -126,7 +93,7 @@ def measure(
     measured = iter(targets) if targets is not None else None
     for onehot in sequences:
         with torch.no_grad():
-            half = halves(model, onehot, layer)
+            half = splice.halves(onehot)
             original = outputs_of(half.outputs(half.activations))
             tally.begin(original)
             spliced = half.outputs(_reconstructed(sae, half.activations, keep_error=keep_error))
@@ -142,46 +109,33 @@ def measure(
     return _table(tally, tracks)
 
 
-def check_layer(sae: "SAE", model: SequenceModel, layer: str) -> None:
-    """Require that an autoencoder belongs to a layer: by its channels, and by name where known.
+def by_assay(table: pl.DataFrame) -> pl.DataFrame:
+    """Summarise a table of tracks by assay: medians, and the lowest tenth.
 
-    Raises
-    ------
-    ValueError
-        Naming both layers.
-    """
-    info = model.layers[layer]
-    if sae.channels != info.channels:
-        raise ValueError(
-            f"the autoencoder takes {sae.channels} channels, layer {info.name!r} has "
-            f"{info.channels}"
-        )
-    own = sae.metadata.get("hook_name")  # SAELens's word for the layer
-    if own is not None and own != info.name and not _same(model, own, info.name):
-        raise ValueError(f"the autoencoder was trained on layer {own!r}, not on {info.name!r}")
-
-
-def summary(table: pl.DataFrame) -> pl.DataFrame:
-    """Summarise a table of tracks by assay: medians and the lowest tenth.
+    Returns
+    -------
+    polars.DataFrame
+        Columns of `schema.FAITHFULNESS_BY_ASSAY`, the assay with the most tracks first.
 
     Examples
     --------
     >>> rows = {name: [0.5, 0.9] for name in schema.FAITHFULNESS}
     >>> rows |= {"track": [0, 1], "name": ["a", "b"], "assay": ["CAGE", "CAGE"], "n": [9, 9]}
     >>> table = pl.DataFrame(rows)
-    >>> summary(table).select("assay", "tracks", "pearson").row(0)
+    >>> by_assay(table).select("assay", "tracks", "pearson").row(0)
     ('CAGE', 2, 0.7)
     """
-    measured = [name for name, kind in schema.FAITHFULNESS.items() if kind == pl.Float64]
-    return (
+    medians = [name for name in schema.FAITHFULNESS_BY_ASSAY if name in _MEASURES]
+    found = (
         table.group_by("assay")
         .agg(
             pl.len().alias("tracks"),
-            pl.col(measured).median(),
-            pl.col("pearson").quantile(0.1, "linear").alias("pearson_lowest_tenth"),
+            pl.col(medians).median(),
+            pl.col("pearson", "r_squared").quantile(0.1, "linear").name.suffix("_lowest_tenth"),
         )
-        .sort("assay")
+        .sort("tracks", "assay", descending=[True, False])
     )
+    return schema.conform(found, schema.FAITHFULNESS_BY_ASSAY, table="faithfulness by assay")
 
 
 class _Tally:
@@ -258,7 +212,7 @@ def _table(tally: _Tally, tracks: pl.DataFrame | None) -> pl.DataFrame:
     found = {name: _agreement(sums) for name, sums in tally.sums.items()}
     spliced = found["spliced"]
     n_tracks = spliced.pearson.shape[1]
-    columns: dict[str, Any] = {"track": np.arange(n_tracks), **track_names(tracks, n_tracks)}
+    columns: dict[str, Any] = {"track": np.arange(n_tracks), **label(tracks, n_tracks)}
     columns["n"] = np.full(n_tracks, tally.n_bins)
     columns |= _with_interval("pearson", spliced.pearson) | {"r_squared": spliced.r_squared[0]}
     for name in ("zero", "mean"):
@@ -287,25 +241,15 @@ def _with_interval(name: str, values: Sums) -> dict[str, Sums]:
     return {name: values[0], f"{name}_low": low, f"{name}_high": high}
 
 
-def track_names(tracks: pl.DataFrame | None, n_tracks: int) -> dict[str, Any]:
-    """Name the tracks of a table: columns ``name`` and ``assay``."""
-    if tracks is None:
-        return {"name": [str(i) for i in range(n_tracks)], "assay": [""] * n_tracks}
-    if tracks.height != n_tracks:
-        raise ValueError(f"tracks must have {n_tracks} rows, one a track, got {tracks.height}")
-    return {"name": tracks["name"], "assay": tracks["assay"]}
-
-
 def _reconstructed(sae: "SAE", activations: "torch.Tensor", *, keep_error: bool) -> "torch.Tensor":
-    if keep_error:  # reconstruction + what it misses
-        return activations
     import torch
 
     out = torch.empty_like(activations)
     for window, values in zip(out, activations, strict=True):
         for start in range(0, len(values), _ROWS):
             rows = values[start : start + _ROWS].to(sae.W_dec)
-            window[start : start + _ROWS] = sae(rows)
+            found = sae(rows)
+            window[start : start + _ROWS] = found + (rows - found) if keep_error else found
     return out
 
 
@@ -330,22 +274,3 @@ def _target(
     if target is None:
         raise ValueError("targets must hold an array for every batch of sequences, got fewer")
     return torch.as_tensor(np.asarray(target)).to(original)
-
-
-def outputs_of(outputs: Any) -> "torch.Tensor":  # noqa: ANN401
-    """Require outputs by track and bin; a model of one bin may leave the bins out."""
-    import torch
-
-    if isinstance(outputs, torch.Tensor) and outputs.ndim == 2:
-        return outputs[:, :, None]
-    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 3:
-        raise ValueError("the model's outputs must be a tensor (b, tracks, bins)")
-    return outputs
-
-
-def _same(model: SequenceModel, one: str, other: str) -> bool:
-    """Tell whether two names mean one layer."""
-    try:
-        return model.layers[one].name == model.layers[other].name
-    except (KeyError, ValueError):
-        return False

@@ -2,22 +2,23 @@
 
 `effects` is causal: a feature's activation z becomes z', the layer's activations become
 x + (z' - z) * W_dec[f], so that what the autoencoder does not explain stays (Templeton et al.
-2024), and the model goes on to its outputs. `shuffle_seqlets` does as SAE-Borzoi does: it
-shuffles the bases in the middle of a feature's seqlets.
+2024), and the model goes on to its outputs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy import stats
 
 from saers import schema
+from saers.annotations import with_q_values
 from saers.checks import in_range, one_of
-from saers.faithfulness import check_layer, halves, outputs_of, track_names
-from saers.models.base import SequenceModel
 from saers.progress import SILENT, Progress
+from saers.splicing import Splice, outputs_of
+from saers.tracks import chosen, label
 
 if TYPE_CHECKING:
     import torch
@@ -100,14 +101,13 @@ def steer(
 
 
 def effects(
-    model: SequenceModel,
-    sae: "SAE",
-    layer: str,
+    splice: Splice,
     sequences: Iterable["torch.Tensor"],
     features: Sequence[int],
     *,
     edit: Edit = Edit(),  # noqa: B008 (a NamedTuple does not change)
     tracks: pl.DataFrame | None = None,
+    only: Sequence[int] | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -119,12 +119,8 @@ def effects(
 
     Parameters
     ----------
-    model
-        The whole model.
-    sae
-        The autoencoder of the layer.
-    layer
-        Name of the layer.
+    splice
+        The model, the autoencoder and its layer.
     sequences
         Batches (b, length, 4), one-hot.
     features
@@ -133,6 +129,8 @@ def effects(
         What becomes of each, one at a time.
     tracks
         Columns ``name`` and ``assay``, a row for each track; None: tracks are numbered.
+    only
+        Numbers of the tracks that are kept; None: all.
     n_bootstrap
         Resamplings of the windows behind the intervals.
     seed
@@ -145,88 +143,41 @@ def effects(
     polars.DataFrame
         Columns of `schema.EFFECTS`, by feature and track. ``effect`` is the mean over bins and
         windows of changed less original output, ``log2_effect`` that of log2((changed + 1) /
-        (original + 1)), which is null where outputs are below -1.
+        (original + 1)), which is null where outputs are below -1. ``p_value`` is that of a
+        t-test over windows, which takes their effects for independent draws, and ``q_value``
+        Benjamini-Hochberg's over the table; both are null where every window has one effect.
 
     Raises
     ------
     ValueError
-        If a feature does not exist, or the matrix of effects does not fit into memory.
+        If a feature or a track does not exist, or the effects do not fit into memory.
     """
     import torch
 
-    check_layer(sae, model, layer)
     for feature in features:
-        in_range("feature", feature, 0, sae.latents - 1)
+        in_range("feature", feature, 0, splice.sae.latents - 1)
     by_window: list[Effects] = []
     touched: list[npt.NDArray[np.bool_]] = []
     with torch.no_grad():
         for onehot in sequences:
             for window in torch.split(onehot, 1):
-                found, active = _of_window(model, sae, layer, window, features, edit)
-                by_window.append(found)
+                found, active = _of_window(splice, window, features, edit)
+                kept = chosen(only, found.shape[1])
+                named = label(tracks, found.shape[1])
+                by_window.append(found[:, kept])
                 touched.append(active)
-                _check_size(found, len(by_window))
+                _check_size(by_window[-1], len(by_window))
                 progress.advance()
     if not by_window:
         raise ValueError("sequences must hold at least one batch, got none")
+    told = pl.DataFrame({"track": np.arange(len(named["name"])), **named})[kept]
     return _effect_table(
-        np.stack(by_window), np.stack(touched), features, tracks, (n_bootstrap, seed)
+        np.stack(by_window), np.stack(touched), features, told, (n_bootstrap, seed)
     )
 
 
-def shuffle_seqlets(
-    model: SequenceModel,
-    sequences: Iterable["torch.Tensor"],
-    *,
-    width: int = 3,
-    n_samples: int = 3,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Shuffle the bases in the middle of windows and measure how far the outputs move.
-
-    Parameters
-    ----------
-    model
-        The whole model.
-    sequences
-        Windows (1, length, 4) with a seqlet in the middle, one-hot.
-    width
-        Bases that are shuffled among themselves.
-    n_samples
-        Shuffles of each window.
-    seed
-        Seed of the shuffles.
-    progress
-        Hears of every window.
-
-    Yields
-    ------
-    (tracks,) for each window: logD2, the Euclidean length over bins of log2(shuffled + 1) -
-    log2(original + 1), mean over the shuffles.
-    """
-    import torch
-
-    rng = np.random.default_rng(seed)
-    for onehot in sequences:
-        first = (onehot.shape[1] - width) // 2
-        middle = slice(first, first + width)
-        with torch.no_grad():
-            original = torch.log2(outputs_of(model(onehot)) + 1)
-            moved = torch.zeros(original.shape[1])
-            for _ in range(n_samples):
-                changed = onehot.clone()
-                changed[:, middle] = changed[:, middle][:, rng.permutation(width)]
-                distance = torch.log2(outputs_of(model(changed)) + 1) - original
-                moved += distance.square().sum(dim=2).sqrt()[0].cpu()
-        progress.advance()
-        yield (moved / n_samples).numpy()
-
-
 def _of_window(
-    model: SequenceModel,
-    sae: "SAE",
-    layer: str,
+    splice: Splice,
     onehot: "torch.Tensor",
     features: Sequence[int],
     edit: Edit,
@@ -234,7 +185,7 @@ def _of_window(
     """Measure one window: (features, tracks, 2) effects, and which features were changed."""
     import torch
 
-    half = halves(model, onehot, layer)
+    sae, half = splice.sae, splice.halves(onehot)
     rows = half.activations.flatten(0, 1).to(sae.W_dec)
     codes = sae.encode(rows)
     original = outputs_of(half.outputs(half.activations))
@@ -288,36 +239,66 @@ def _effect_table(
     by_window: Effects,
     touched: npt.NDArray[np.bool_],
     features: Sequence[int],
-    tracks: pl.DataFrame | None,
+    told: pl.DataFrame,
     resampling: tuple[int, int],
 ) -> pl.DataFrame:
     """Lay out (windows, features, tracks, 2) effects, a row for each feature and track."""
-    n_windows, _, n_tracks, _ = by_window.shape
-    named = track_names(tracks, n_tracks)
+    n_windows = len(by_window)
     parts = []
     for number, feature in enumerate(features):
         values = by_window[:, number].astype(np.float64)
-        low, high = _bootstrap(values[:, :, 0], *resampling)
-        columns: dict[str, Any] = {
-            "feature": np.full(n_tracks, feature),
-            "track": np.arange(n_tracks),
-            **named,
-            "n_windows": np.full(n_tracks, n_windows),
-            "n_active": np.full(n_tracks, touched[:, number].sum()),
-            "effect": values[:, :, 0].mean(axis=0),
-            "effect_low": low,
-            "effect_high": high,
-            "log2_effect": values[:, :, 1].mean(axis=0),
-        }
-        parts.append(pl.DataFrame(columns))
-    table = pl.concat(parts).with_columns(pl.selectors.float().fill_nan(None))
+        low, high = interval_of_mean(values[:, :, 0], *resampling)
+        part = told.with_columns(
+            feature=pl.lit(feature),
+            n_windows=pl.lit(n_windows),
+            n_active=pl.lit(int(touched[:, number].sum())),
+            effect=pl.Series(values[:, :, 0].mean(axis=0)),
+            effect_low=pl.Series(low),
+            effect_high=pl.Series(high),
+            log2_effect=pl.Series(values[:, :, 1].mean(axis=0)),
+            p_value=pl.Series(_p_values(values[:, :, 0])),
+        )
+        parts.append(part)
+    table = with_q_values(pl.concat(parts).with_columns(pl.selectors.float().fill_nan(None)))
     return schema.conform(table, schema.EFFECTS, table="effects").sort("feature", "track")
 
 
-def _bootstrap(
+def _p_values(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Test (windows, tracks) values for a mean of 0; NaN where they do not vary."""
+    n = len(values)
+    if n < 2:
+        return np.full(values.shape[1], np.nan)
+    spread = values.std(axis=0, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(spread > 0, values.mean(axis=0) / (spread / np.sqrt(n)), np.nan)
+    p: npt.NDArray[np.float64] = 2 * stats.t.sf(np.abs(t), n - 1)
+    return p
+
+
+def interval_of_mean(
     values: npt.NDArray[np.float64], n: int, seed: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Resample windows: limits of the mean of (windows, tracks) values."""
+    """Bound the mean of rows by resampling them: 95 % of ``n`` resamplings lie between.
+
+    Parameters
+    ----------
+    values
+        (rows, columns).
+    n
+        Resamplings; 0: both bounds are NaN.
+    seed
+        Seed of the resampling.
+
+    Returns
+    -------
+    (columns,) lower and upper bounds.
+
+    Examples
+    --------
+    >>> low, high = interval_of_mean(np.array([[1.0], [1.0]]), n=9, seed=0)
+    >>> low.tolist(), high.tolist()
+    ([1.0], [1.0])
+    """
     if n == 0:
         missing = np.full(values.shape[1], np.nan)
         return missing, missing

@@ -9,7 +9,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -44,6 +44,8 @@ class Stage:
     """Artefacts; those that a recipe leaves out are simply not there."""
     scratch: tuple[str, ...] = ()
     """Artefacts that a killed run continues from."""
+    may_read: tuple[str, ...] = ()
+    """Artefacts that are read where they are there: answers to questions."""
     streams: bool = False
     """Reads activations: from the cache, or again from the model."""
 
@@ -106,6 +108,7 @@ STAGES: tuple[Stage, ...] = (
         ("atlas", "match"),
         ("windows", "layer", *steps.ATLAS_TABLES),
         ("atlas_h5ad", "atlas"),
+        may_read=steps.ANSWERS,
     ),
 )
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
@@ -219,6 +222,45 @@ def _run_stage(
     return report
 
 
+def record_question(
+    store: RunStore,
+    question: str,
+    *,
+    options: Mapping[str, Any],
+    seed: int,
+    seconds: float,
+    written: Sequence[Path],
+) -> None:
+    """Keep in the manifest how a question was asked of a finished run, and what was written.
+
+    Parameters
+    ----------
+    store
+        The run.
+    question
+        Name of the question; an earlier record of it is replaced.
+    options
+        How it was asked.
+    seed
+        Seed of whatever was drawn.
+    seconds
+        How long it took.
+    written
+        The files.
+    """
+    with store.locked():
+        manifest = store.read_manifest()
+        manifest[question] = {
+            "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
+            "seed": seed,
+            "versions": _versions(),
+            "seconds": round(seconds, 3),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "outputs": {path.name: digest_path(path) for path in written},
+        }
+        store.write_manifest(manifest)
+
+
 def _options(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     values = recipe.model_dump(include={"seed", *stage.sections})
     for section, keys in _MANNER.items():
@@ -239,6 +281,9 @@ def _inputs(stage: Stage, context: Context, manifest: dict[str, Any]) -> dict[st
                 f"run from {writer}"
             )
         inputs[name] = digest
+    for name in stage.may_read:
+        if answer := context.store.digest(name, known.get(name)):
+            inputs[name] = answer
     for path in outside_files(stage.sections, context.recipe):
         inputs[str(path)] = digest_path(path, known.get(str(path)))
     if stage.streams:

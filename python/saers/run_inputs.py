@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,9 @@ import polars as pl
 from saers.context import load_model
 from saers.genome import Genome
 from saers.recipe import Recipe
+from saers.splicing import Splice
 from saers.store import RunStore
+from saers.tracks import read_targets
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +38,10 @@ class RunInputs:
         """The whole model of the recipe, outputs and all."""
         return load_model(self.recipe, whole=True)
 
-    @property
-    def layer(self) -> str:
-        """Name of the layer."""
-        return self.recipe.model.layer if self.recipe.model else ""
+    @cached_property
+    def splice(self) -> Splice:
+        """The model with the autoencoder of its layer."""
+        return Splice(self.model, self.sae, self.recipe.model.layer if self.recipe.model else "")
 
     @cached_property
     def sae(self) -> "SAE":
@@ -78,10 +81,17 @@ class RunInputs:
         import torch
 
         genome = Genome(self.recipe.genome.fasta)
-        length = int(windows.select(pl.col("end") - pl.col("start")).item(0, 0))
-        size = self.recipe.capture.batch_size or min(16, max(1, _BATCH_BASES // length))
+        size = self._batch_size(windows)
         for batch in windows.select("chrom", "start", "end").iter_slices(size):
             yield torch.from_numpy(genome.onehot(batch, np.float32, pad=True))
+
+    def targets(self, path: Path, windows: pl.DataFrame) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield measured tracks (b, tracks, bins) of a file, batch by batch as `sequences`."""
+        return read_targets(path, windows["window"].to_list(), self._batch_size(windows))
+
+    def _batch_size(self, windows: pl.DataFrame) -> int:
+        length = int(windows.select(pl.col("end") - pl.col("start")).item(0, 0))
+        return self.recipe.capture.batch_size or min(16, max(1, _BATCH_BASES // length))
 
     def around(self, places: pl.DataFrame) -> Iterator["torch.Tensor"]:
         """Yield one-hot windows (1, length, 4) with places (chrom, start, end) in the middle.
@@ -93,7 +103,8 @@ class RunInputs:
         genome = Genome(self.recipe.genome.fasta)
         own = self.store.read_table("windows").select(pl.col("end") - pl.col("start"))
         length = self.model.input_length or int(own.item(0, 0))
-        first = (pl.col("start") + pl.col("end")) // 2 - length // 2
+        # The middle bases of both meet, of two the left one.
+        first = (pl.col("start") + pl.col("end") - 1) // 2 - (length - 1) // 2
         windows = places.select("chrom", first.alias("start"), (first + length).alias("end"))
         for window in windows.iter_slices(1):
             yield torch.from_numpy(genome.onehot(window, np.float32, pad=True))

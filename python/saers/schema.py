@@ -195,6 +195,19 @@ FAITHFULNESS: Columns = {
     "pearson_target_spliced": pl.Float64,
 }
 
+FAITHFULNESS_BY_ASSAY: Columns = {
+    "assay": pl.String,
+    "tracks": pl.Int64,
+    "pearson": pl.Float64,  # medians over tracks
+    "r_squared": pl.Float64,
+    "loss_recovered_zero": pl.Float64,
+    "loss_recovered_mean": pl.Float64,
+    "pearson_target_original": pl.Float64,
+    "pearson_target_spliced": pl.Float64,
+    "pearson_lowest_tenth": pl.Float64,  # a tenth of the tracks lies below
+    "r_squared_lowest_tenth": pl.Float64,
+}
+
 EFFECTS: Columns = {
     "feature": pl.UInt32,
     "track": pl.Int64,
@@ -206,6 +219,8 @@ EFFECTS: Columns = {
     "effect_low": pl.Float64,  # interval of 95 %, by resampling windows
     "effect_high": pl.Float64,
     "log2_effect": pl.Float64,
+    "p_value": pl.Float64,  # of no effect, t-test over windows; null where none was changed
+    "q_value": pl.Float64,  # Benjamini-Hochberg over all features and tracks of the table
 }
 
 SHUFFLED: Columns = {
@@ -215,6 +230,8 @@ SHUFFLED: Columns = {
     "assay": pl.String,
     "n_seqlets": pl.Int64,
     "log_d2": pl.Float64,  # length over bins of the change of log2(output + 1), mean over seqlets
+    "log_d2_low": pl.Float64,  # interval of 95 %, by resampling seqlets
+    "log_d2_high": pl.Float64,
 }
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from saers.faithfulness import check_layer, halves, outputs_of
-from saers.models.base import SequenceModel
 from saers.progress import SILENT, Progress
+from saers.splicing import Splice, outputs_of
+from saers.tracks import chosen
 
 if TYPE_CHECKING:
     import torch
@@ -19,9 +19,7 @@ _ROWS = 8192  # positions whose gradients meet the decoder at a time
 
 
 def screen(
-    model: SequenceModel,
-    sae: "SAE",
-    layer: str,
+    splice: Splice,
     sequences: Iterable["torch.Tensor"],
     *,
     tracks: Sequence[int] | None = None,
@@ -34,12 +32,8 @@ def screen(
 
     Parameters
     ----------
-    model
-        The whole model; it must let gradients through.
-    sae
-        The autoencoder of the layer.
-    layer
-        Name of the layer.
+    splice
+        The model, which must let gradients through, the autoencoder and its layer.
     sequences
         Batches (b, length, 4), one-hot.
     tracks
@@ -50,18 +44,23 @@ def screen(
     Returns
     -------
     (latents,) estimated change of the mean over these tracks, their bins and all windows.
+
+    Raises
+    ------
+    ValueError
+        If a track does not exist.
     """
     import torch
 
-    check_layer(sae, model, layer)
+    sae = splice.sae
     total, n_windows = torch.zeros(sae.latents, dtype=torch.float64), 0
     for onehot in sequences:
-        half = halves(model, onehot, layer)
+        half = splice.halves(onehot)
         start = half.activations.detach().requires_grad_()
         with torch.enable_grad():
             outputs = outputs_of(half.outputs(start))
-            chosen = outputs if tracks is None else outputs[:, list(tracks)]
-            (gradient,) = torch.autograd.grad(chosen.mean(dim=(1, 2)).sum(), start)
+            looked_at = outputs if tracks is None else outputs[:, chosen(tracks, outputs.shape[1])]
+            (gradient,) = torch.autograd.grad(looked_at.mean(dim=(1, 2)).sum(), start)
         with torch.no_grad():
             pieces = (torch.split(part.flatten(0, 1), _ROWS) for part in (start, gradient))
             for rows, slopes in zip(*pieces, strict=True):

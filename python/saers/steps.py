@@ -8,16 +8,14 @@ import dataclasses
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from saers.context import Context, train_config
-from saers.layer import ActivationSource, LayerInfo
+from saers.layer import ActivationSource
+from saers.splicing import check_layer
 from saers.store import atomic_directory, atomic_path
-
-if TYPE_CHECKING:
-    from saers.sae.module import SAE
 
 METRICS = "metrics.jsonl"
 ATLAS_TABLES = (
@@ -29,6 +27,7 @@ ATLAS_TABLES = (
     "relations",
     "embedding",
 )
+ANSWERS = ("effects", "shuffled")  # tables of questions that the atlas shows where they are there
 
 
 def capture(context: Context) -> dict[str, Any]:
@@ -108,7 +107,8 @@ def train(context: Context) -> dict[str, Any]:
     layer = context.layer()
     if "pretrained" in options:
         sae = SAE.load(options["pretrained"])
-        _require_channels(sae, layer, options["pretrained"])
+        what = f"train.pretrained: {options['pretrained']}"
+        check_layer(sae, layer, same=context.same_layer, what=what)
         with atomic_directory(store.path("sae")) as folder:
             sae.save(folder)
         return {"latents": sae.latents, "k": sae.k}
@@ -130,14 +130,6 @@ def train(context: Context) -> dict[str, Any]:
     shown = ("fvu", "dead_share", "l0")
     facts = {key: result.metrics[key] for key in shown}
     return {"latents": result.sae.latents, "k": result.sae.k, **facts}
-
-
-def _require_channels(sae: "SAE", layer: LayerInfo, place: str) -> None:
-    if sae.channels != layer.channels:
-        raise ValueError(
-            f"train.pretrained: {place} takes {sae.channels} channels, "
-            f"{layer.name} has {layer.channels}"
-        )
 
 
 def encode(context: Context) -> dict[str, Any]:

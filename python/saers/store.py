@@ -48,6 +48,11 @@ LAYOUT: dict[str, str] = {
     "annotations": "annotations.parquet",
     "relations": "relations.parquet",
     "embedding": "embedding.parquet",
+    "faithfulness": "faithfulness.parquet",
+    "faithfulness_by_assay": "faithfulness_by_assay.parquet",
+    "faithfulness_figure": "faithfulness.png",
+    "effects": "effects.parquet",
+    "shuffled": "shuffled.parquet",
     "atlas_h5ad": "atlas.h5ad",
     "atlas": "atlas/",
 }
@@ -63,6 +68,10 @@ TABLES: dict[str, schema.Columns] = {
     "annotations": schema.ANNOTATIONS,
     "relations": schema.RELATIONS,
     "embedding": schema.EMBEDDING,
+    "faithfulness": schema.FAITHFULNESS,
+    "faithfulness_by_assay": schema.FAITHFULNESS_BY_ASSAY,
+    "effects": schema.EFFECTS,
+    "shuffled": schema.SHUFFLED,
 }
 _SCRATCH = ".saers-tmp-"
 

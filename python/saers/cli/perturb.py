@@ -1,7 +1,7 @@
 """``saers perturb``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,10 +14,9 @@ from saers.cli.console import (
     stdout,
     write_result,
 )
-from saers.cli.faithfulness import Limit, Split, Tracks, read_tracks
+from saers.cli.questions import Bootstrap, Limit, Run, Split, Tracks, open_run, recorded
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
     from saers.run_inputs import RunInputs
@@ -26,7 +25,7 @@ _SHOWN = 20
 
 
 def perturb(
-    run: Annotated[Path, typer.Argument(help="Run directory with an autoencoder.")],
+    run: Run,
     feature: Annotated[
         list[int] | None, typer.Option("--feature", help="Number; repeat for more.")
     ] = None,
@@ -40,9 +39,14 @@ def perturb(
         bool, typer.Option("--shuffle", help="Shuffle the middle of seqlets, as SAE-Borzoi does.")
     ] = False,
     per_feature: Annotated[int, typer.Option(min=1, help="Seqlets a feature, to shuffle.")] = 100,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", help="Name or number of a track; repeat for more; all."),
+    ] = None,
     split: Split = "holdout",
     limit: Limit = None,
     tracks: Tracks = None,
+    n_bootstrap: Bootstrap = 1000,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Parquet file; RUN/effects.parquet.")
     ] = None,
@@ -51,7 +55,8 @@ def perturb(
     """Change features one at a time and measure what each does to every track.
 
     The layer's activations move by (z' - z) times the feature's decoder row; the rest stays, and
-    the model goes on to its outputs.
+    the model goes on to its outputs. `saers atlas RUN` then shows the effects on the pages of
+    the features.
 
     Examples:
 
@@ -59,36 +64,43 @@ def perturb(
 
       saers perturb RUN --feature 12 --feature 40 --edit scale=2 --limit 10
 
+      saers perturb RUN --tracks targets.txt --track CNhs10608+ --track ENCFF833POA
+
       saers perturb RUN --feature 12 --shuffle
     """
     from saers.perturbation import Edit, effects
-    from saers.recipe import load_recipe
-    from saers.run_inputs import RunInputs
-    from saers.store import RunStore
+    from saers.tracks import find, read_tracks
 
-    inputs = RunInputs(RunStore(run), load_recipe(run / "recipe.toml"))
-    wanted = Edit.parse(edit)
+    wanted, inputs = Edit.parse(edit), open_run(run)
     named = read_tracks(tracks) if tracks else None
+    only = find(track, named) if track else None
     windows = inputs.windows(split, limit)
-    with progress() as shown:
-        chosen = feature or _screened(inputs, windows, top, shown)
+    given: dict[str, Any] = {"edit": edit, "split": split, "track": only}
+    given |= {"windows": windows["window"].to_list()}
+    given |= {"tracks": tracks, "n_bootstrap": n_bootstrap, "per_feature": per_feature}
+    question = "shuffled" if shuffle else "effects"
+    with recorded(inputs, question, given) as written, progress() as shown:
+        chosen = feature or _screened(inputs, windows, top, only, shown)
+        given["features"] = chosen
         if shuffle:
-            table = _shuffled(inputs, chosen, per_feature, named, shown)
+            table = _shuffled(inputs, chosen, per_feature, named, n_bootstrap, shown)
+            table = table if only is None else _of_tracks(table, only)
         else:
             shown.start("changing features", windows.height)
             table = effects(
-                inputs.model,
-                inputs.sae,
-                inputs.layer,
+                inputs.splice,
                 inputs.sequences(windows),
                 chosen,
                 edit=wanted,
                 tracks=named,
+                only=only,
+                n_bootstrap=n_bootstrap,
                 seed=inputs.recipe.seed,
                 progress=shown,
             )
-    place = out or run / ("shuffled.parquet" if shuffle else "effects.parquet")
-    write_result(table, place, what="effects", as_json=False)
+        place = out or inputs.store.path(question)
+        write_result(table, place, what="effects", as_json=False)
+        written.append(place)
     strongest = table.sort(_by_size(table.columns), descending=True).head(_SHOWN)
     if as_json:
         print_json({"features": chosen, "out": str(place), "strongest": strongest.to_dicts()})
@@ -103,8 +115,21 @@ def _by_size(columns: list[str]) -> "pl.Expr":
     return pl.col("effect" if "effect" in columns else "log_d2").abs()
 
 
+def _of_tracks(table: "pl.DataFrame", only: list[int]) -> "pl.DataFrame":
+    """Keep some tracks of a table."""
+    import polars as pl
+
+    from saers.tracks import chosen
+
+    return table.filter(pl.col("track").is_in(chosen(only, table["track"].n_unique())))
+
+
 def _screened(
-    inputs: "RunInputs", windows: "pl.DataFrame", top: int, shown: TerminalProgress
+    inputs: "RunInputs",
+    windows: "pl.DataFrame",
+    top: int,
+    only: list[int] | None,
+    shown: TerminalProgress,
 ) -> list[int]:
     """Find the features with the largest estimated effect."""
     import numpy as np
@@ -112,9 +137,7 @@ def _screened(
     from saers.screening import screen
 
     shown.start("screening all features", windows.height)
-    estimated = screen(
-        inputs.model, inputs.sae, inputs.layer, inputs.sequences(windows), progress=shown
-    )
+    estimated = screen(inputs.splice, inputs.sequences(windows), tracks=only, progress=shown)
     order = np.argsort(-np.abs(estimated), kind="stable")[:top]
     return [int(feature) for feature in order if estimated[feature] != 0]
 
@@ -124,66 +147,44 @@ def _shuffled(
     features: list[int],
     per_feature: int,
     named: "pl.DataFrame | None",
+    n_bootstrap: int,
     shown: TerminalProgress,
 ) -> "pl.DataFrame":
-    import numpy as np
     import polars as pl
 
-    from saers.faithfulness import track_names
-    from saers.perturbation import shuffle_seqlets
+    from saers.shuffling import shuffle_effects
 
-    places = inputs.store.read_table("seqlets").filter(
-        pl.col("feature").is_in(features) & (pl.col("rank") <= per_feature)
+    places = inputs.store.read_table("seqlets").filter(pl.col("feature").is_in(features))
+    ranked = places.sort("feature", "rank").group_by("feature", maintain_order=True)
+    kept = ranked.head(per_feature)
+    without = sorted(set(features) - set(kept["feature"]))
+    if len(without) == len(set(features)):
+        raise ValueError("the run has no seqlets of these features: they were not selected")
+    if without:
+        shown.say(f"  left out, without seqlets: {', '.join(map(str, without))}")
+    shown.start("shuffling seqlets", kept.height)
+    return shuffle_effects(
+        inputs.model,
+        kept["feature"].to_list(),
+        inputs.around(kept),
+        tracks=named,
+        n_bootstrap=n_bootstrap,
+        seed=inputs.recipe.seed,
+        progress=shown,
     )
-    if places.is_empty():
-        raise ValueError("the run has no seqlets of these features")
-    shown.start("shuffling seqlets", places.height)
-    given = inputs.around(places)
-    moved = np.stack(
-        list(shuffle_seqlets(inputs.model, given, seed=inputs.recipe.seed, progress=shown))
-    )
-    return _mean_distances(places["feature"].to_numpy(), moved, track_names(named, moved.shape[1]))
-
-
-def _mean_distances(
-    features: "np.ndarray[tuple[int], np.dtype[np.uint32]]",
-    moved: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
-    named: dict[str, "pl.Series"],
-) -> "pl.DataFrame":
-    """Take the mean over each feature's seqlets."""
-    import numpy as np
-    import polars as pl
-
-    from saers import schema
-
-    parts = [
-        pl.DataFrame(
-            {
-                "feature": np.full(moved.shape[1], feature),
-                "track": np.arange(moved.shape[1]),
-                **named,
-                "n_seqlets": np.full(moved.shape[1], (features == feature).sum()),
-                "log_d2": moved[features == feature].mean(axis=0),
-            }
-        )
-        for feature in np.unique(features)
-    ]
-    return schema.conform(pl.concat(parts), schema.SHUFFLED, table="shuffled")
 
 
 def _print(strongest: "pl.DataFrame") -> None:
     """Show the strongest effects in 80 columns."""
     shuffled = "log_d2" in strongest.columns
-    head = ("logD2",) if shuffled else ("effect", "95 % of resamplings", "log2")
-    shown = Table("feature", "track", "name", *head, box=None)
+    value = "log_d2" if shuffled else "effect"
+    head = ("logD2",) if shuffled else ("effect", "q", "log2")
+    shown = Table("feature", "track", "name", head[0], "95 % of resamplings", *head[1:], box=None)
     for row in strongest.iter_rows(named=True):
-        cells = [str(row["feature"]), str(row["track"]), row["name"]]
-        if shuffled:
-            cells.append(f"{row['log_d2']:.3g}")
-        else:
-            between = f"{_number(row['effect_low'])} to {_number(row['effect_high'])}"
-            cells += [_number(row["effect"]), between, _number(row["log2_effect"])]
-        shown.add_row(*cells)
+        between = f"{_number(row[f'{value}_low'])} to {_number(row[f'{value}_high'])}"
+        more = () if shuffled else (_number(row["q_value"]), _number(row["log2_effect"]))
+        cells = (str(row["feature"]), str(row["track"]), row["name"])
+        shown.add_row(*cells, _number(row[value]), between, *more)
     stdout.print(shown)
 
 
