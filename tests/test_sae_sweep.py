@@ -1,7 +1,9 @@
 """Several autoencoders over one stream, and the choice of k."""
 
 import json
+import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from saers.sae.agreement import agreement, choose_k
 from saers.sae.config import TrainConfig
+from saers.sae.member import flat
 from saers.sae.sweep import grid
 from saers.sae.training import train_sae, train_sweep
 from tests.test_sae_training import KillAt, Killed, Windows, planted, rows, small
@@ -204,6 +207,67 @@ def test_tensorboard_gets_the_metrics(tmp_path):
     pytest.importorskip("tensorboard")
     train_sae(rows(), small(), metrics_path=tmp_path / "m.jsonl", log_to="tensorboard")
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+class FakeRun:
+    """What the adapter uses of a run of wandb, with the rules that wandb has for it."""
+
+    def __init__(self, **settings):
+        self.settings, self.logged, self.finished = settings, [], False
+
+    def log(self, numbers, *, step):
+        assert not self.finished
+        assert not self.logged or step >= self.logged[-1][0]  # wandb drops earlier steps
+        self.logged.append((step, numbers))
+
+    def finish(self):
+        self.finished = True
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """A module of that name, which keeps the runs that were begun."""
+    module = types.ModuleType("wandb")
+    module.runs = []
+
+    def init(**settings):
+        module.runs.append(FakeRun(**settings))
+        return module.runs[-1]
+
+    module.init = init
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return module
+
+
+def test_wandb_gets_what_the_metrics_file_has(tmp_path, wandb):
+    train_sae(rows(), small(), metrics_path=tmp_path / "one" / "m.jsonl", log_to="wandb")
+    (run,) = wandb.runs
+    assert run.settings["project"] == "saers"
+    assert (run.settings["dir"], run.settings["name"]) == (str(tmp_path / "one"), "one")
+    assert run.finished
+    lines = [json.loads(x) for x in (tmp_path / "one" / "m.jsonl").read_text().splitlines()]
+    assert run.logged == [(line.pop("step"), flat(line)) for line in lines]
+    assert "evaluation/fvu" in run.logged[-1][1]
+
+
+def test_each_of_a_sweep_is_a_run_of_wandb(tmp_path, wandb):
+    configs = [small(), small(seed=4, k=2)]
+    train_sweep(rows(), configs, folders=[tmp_path / "a", tmp_path / "b"], log_to="wandb")
+    assert [run.settings["name"] for run in wandb.runs] == ["a", "b"]
+    assert {run.settings["reinit"] for run in wandb.runs} == {"create_new"}
+    assert wandb.runs[0].logged != wandb.runs[1].logged
+
+
+def test_a_run_of_wandb_ends_when_the_training_fails(tmp_path, wandb):
+    with pytest.raises(Killed):
+        train_sae(rows(), small(), log_to="wandb", progress=KillAt(12))
+    assert [run.finished for run in wandb.runs] == [True]
+
+
+def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match="log_to wandb: install it with pip install wandb"):
+        train_sae(rows(), small(), log_to="wandb")
 
 
 def test_a_tracker_that_is_not_known_is_refused():

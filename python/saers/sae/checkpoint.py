@@ -1,6 +1,7 @@
 """Training state in one file: all or nothing, exact to the bit."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ class Facts(NamedTuple):
     steps_done: int
     place: Place
     metrics_bytes: int  # length of metrics.jsonl when the checkpoint was written
+    lowest_fvu: float = math.inf  # of the steps that were looked at
 
 
 def write(
@@ -147,6 +149,7 @@ def read(folder: Path) -> Checkpoint | None:
             int(header["steps_done"]),
             Place(*header["place"]),
             int(header["metrics_bytes"]),
+            float(header.get("lowest_fvu", math.inf)),
         )
         parts = [tensors[f"normaliser.{name}"] for name in ("centre", "scale", "mean")]
         turns = [tensors.get(f"normaliser.{name}") for name in ("mixing", "unmixing")]

@@ -26,6 +26,7 @@ _AT_LEAST_ONE = (
     "steps",
     "batch_size",
     "dead_window",
+    "divergence_steps",
     "buffer_windows",
     "log_every",
     "eval_every",
@@ -134,6 +135,13 @@ class TrainConfig:
     adam_epsilon: float = 6.25e-10
     """Adam's epsilon."""
 
+    divergence_factor: float | None = 5.0
+    """The run ends where its error stays above this many times the lowest it had (looked at
+    with every line of metrics; an FVU below 0.01 counts as that); None for never."""
+
+    divergence_steps: int = 1000
+    """Steps for which it has to stay there; no checkpoint replaces the last good one meanwhile."""
+
     ema: float | None = None
     """Keep a moving average of the weights with this decay, such as 0.999, and let it be the
     result; None for the last weights."""
@@ -187,6 +195,8 @@ class TrainConfig:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be above 0, got {value}")
         checks.in_range("background", self.background, 0, 1)
+        if self.divergence_factor is not None and not 1 < self.divergence_factor < math.inf:
+            raise ValueError(f"divergence_factor must be above 1, got {self.divergence_factor}")
         for name in ("ema", "holdout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

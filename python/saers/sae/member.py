@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from saers.sae import checkpoint
 from saers.sae.buffer import Place, Thinning
 from saers.sae.config import TrainConfig
+from saers.sae.divergence import TrainingDivergedError, Watch
 from saers.sae.metrics import Evaluation, Tally
 from saers.sae.module import SAE
 from saers.sae.normalise import Normaliser
@@ -20,15 +21,14 @@ from saers.sae.start import initial_sae
 from saers.sae.step import Report, Stepper
 
 
-class TrainingDivergedError(ArithmeticError):
-    """The loss or a weight became NaN or infinite; the last good checkpoint is kept."""
-
-
 class Tracker(Protocol):
     """Shows numbers elsewhere, such as TensorBoard."""
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
         """Show the numbers of a step."""
+
+    def close(self) -> None:
+        """End the run, whether it is complete or not."""
 
 
 class Member:
@@ -68,14 +68,17 @@ class Member:
     ) -> None:
         self.config = asked.resolve(channels)
         settings = asked.as_dict() | {"order_seed": asked.stream_seed}
-        # How often a run writes does not change what it learns.
-        kept = {key: settings[key] for key in settings if not key.endswith("_every")}
+        # How often a run writes, and when it gives up, does not change what it learns.
+        free = [key for key in settings if key.endswith("_every") or key.startswith("divergence_")]
+        kept = {key: settings[key] for key in settings if key not in free}
         self._identity = kept | {"source": signature}
         self._folder, self._log, self._crew, self._trackers = folder, log, crew, trackers
         self.found = None if folder is None else checkpoint.read(folder)
         if self.found is not None:
             self.found.require(self._identity)
         self._saved_step = 0
+        lowest = math.inf if self.found is None else self.found.facts.lowest_fvu
+        self._watch = Watch(asked.divergence_factor, asked.divergence_steps, lowest)
 
     @property
     def steps_done(self) -> int:
@@ -114,7 +117,10 @@ class Member:
         stepper, config = self.stepper, self.config
         report = stepper.step(self.normaliser.apply(batch))
         done = stepper.steps_done
-        if done % config.log_every == 0 or done == config.steps:
+        logged = done % config.log_every == 0 or done == config.steps
+        if logged or done % config.checkpoint_every == 0:
+            self._look_at(report)
+        if logged:
             self._note(report, place)
         if probe is not None and done % config.eval_every == 0 and done < config.steps:
             self._measure(probe)
@@ -157,18 +163,38 @@ class Member:
         if self._folder is None or self.stepper.steps_done == self._saved_step:
             return
         if not all(torch.isfinite(weight).all() for weight in self.stepper.sae.parameters()):
-            self._diverged()
+            self._diverged("a weight is no longer finite")
+        if self._watch.risen_since is not None and self.stepper.steps_done < self.config.steps:
+            return  # the one before is of a better time, should this be a divergence
         self._saved_step = self.stepper.steps_done
         if self._crew.rank > 0:
             return
         size = self._log.stat().st_size if self._log is not None and self._log.exists() else 0
-        facts = checkpoint.Facts(self._identity, self.stepper.steps_done, place, size)
+        facts = checkpoint.Facts(
+            self._identity, self.stepper.steps_done, place, size, self._watch.lowest
+        )
         checkpoint.write(
             self._folder, self.stepper, self.normaliser, facts, thinning=self._thinning
         )
 
+    def close(self) -> None:
+        """Let the trackers end."""
+        for tracker in self._trackers:
+            tracker.close()
+
+    def _look_at(self, report: Report) -> None:
+        """Make sure that a step is sound."""
+        seen = (report.loss, report.fvu, report.aux_loss, report.active, report.gradient_norm)
+        if not all(math.isfinite(float(number)) for number in seen):
+            self._diverged("the loss is no longer finite")
+        if self._watch.see(self.stepper.steps_done, float(report.fvu)):
+            self._diverged(
+                f"the error has stayed above {self.config.divergence_factor:g} times its lowest "
+                f"(an FVU of {self._watch.lowest:.3g}) since step {self._watch.risen_since}"
+            )
+
     def _note(self, report: Report, place: Place) -> None:
-        """Log one step, having made sure that it is sound."""
+        """Log one step."""
         step, config = self.stepper.steps_done, self.config
         numbers = {
             "loss": float(report.loss),
@@ -178,8 +204,6 @@ class Member:
             "dead_share": report.dead / self.stepper.sae.latents,
             "gradient_norm": float(report.gradient_norm),
         }
-        if not all(map(math.isfinite, numbers.values())):
-            self._diverged()
         rate = {"learning_rate": config.rate_at(step - 1)}
         where = {"tokens": step * config.batch_size, "epoch": place.epoch}
         self._write(step, where | rate | numbers)
@@ -191,12 +215,13 @@ class Member:
             tally.update(rows)
         self._write(self.stepper.steps_done, {"holdout": tally.finish().summary()})
 
-    def _diverged(self) -> None:
+    def _diverged(self, what: str) -> NoReturn:
         kept = "no checkpoint was asked for"
         if self._folder is not None:
             kept = f"the last good checkpoint is of step {self._saved_step}, in {self._folder}"
+            kept = kept if self._saved_step else f"no checkpoint had been written to {self._folder}"
         raise TrainingDivergedError(
-            f"the loss is no longer finite at step {self.stepper.steps_done}; {kept}. Lower "
+            f"step {self.stepper.steps_done}: {what}; {kept}. Lower "
             f"learning_rate (it is {self.config.learning_rate:g}), or set clip"
         )
 

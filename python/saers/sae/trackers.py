@@ -22,17 +22,29 @@ class TensorBoard:
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+
 
 class Wandb:
     """A run of wandb, whose own environment variables say where it goes."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._run = _require("wandb", "wandb").init(project="saers", dir=str(folder))
+        wandb = _require("wandb", "wandb")
+        # The autoencoders of a sweep are logged side by side, each as a run of its own.
+        self._run = wandb.init(
+            project="saers", dir=str(folder), name=folder.name, reinit="create_new"
+        )
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
         """Log the numbers of a step."""
         self._run.log(numbers, step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()
 
 
 def open_tracker(name: str, folder: Path) -> Tracker:

@@ -15,8 +15,9 @@ from torch import Tensor
 from saers.progress import SILENT, Progress
 from saers.sae.buffer import Feed, Place
 from saers.sae.config import TrainConfig
+from saers.sae.divergence import TrainingDivergedError
 from saers.sae.holdout import divide
-from saers.sae.member import Member, TrainingDivergedError
+from saers.sae.member import Member
 from saers.sae.metrics import evaluate
 from saers.sae.module import SAE
 from saers.sae.parallel import join_crew
@@ -110,7 +111,8 @@ def train_sae(
         If an argument does not fit, the source does not fill a batch, or an activation is NaN
         or infinite.
     TrainingDivergedError
-        If the loss becomes NaN or infinite.
+        If the loss becomes NaN or infinite, or stays above ``config.divergence_factor`` times
+        its lowest for ``config.divergence_steps`` steps.
     MemoryError
         If there is too little memory; says what to lower.
 
@@ -241,6 +243,8 @@ class _Run:
                 results = [self._conclude(member, held_out) for member in self.members]
             finally:
                 self.feed.close()
+                for member in self.members:
+                    member.close()
         waiting = self.feed.waited / seconds if seconds else 0.0
         spent = {"seconds": time.monotonic() - began, "waiting_share": waiting}
         return [TrainResult(sae, facts | spent) for sae, facts in results]
