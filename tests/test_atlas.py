@@ -218,3 +218,22 @@ def test_a_run_without_findings_is_still_an_atlas(run, tmp_path):
     assert atlas.shape == (3, 0)
     write_atlas(tmp_path / "atlas.h5ad", atlas)
     assert anndata.read_h5ad(tmp_path / "atlas.h5ad").shape == (3, 0)
+
+
+def test_effects_become_matrices_of_features_by_tracks(run, tmp_path):
+    rows = [
+        {"feature": f, "track": t, "name": f"T{t}", "assay": "RNA", "effect": f + t / 10,
+         "effect_low": -1.0, "log2_effect": 0.5, "q_value": 0.25}
+        for f in (9, 2) for t in (7, 3)
+    ]  # fmt: skip
+    effects = table(schema.EFFECTS, *rows).with_columns(effect_high=pl.lit(None, pl.Float64))
+    shuffled = table(schema.SHUFFLED, {"feature": 4, "track": 1, "name": "T1", "log_d2": 2.5})
+    write_atlas(tmp_path / "a.h5ad", build_anndata(**run, effects=effects, shuffled=shuffled))
+    atlas = anndata.read_h5ad(tmp_path / "a.h5ad")
+    nan = np.nan
+    np.testing.assert_allclose(atlas.obsm["effect"], [[2.3, 2.7], [nan, nan], [9.3, 9.7]])
+    np.testing.assert_allclose(atlas.obsm["effect_q"][0], [0.25, 0.25])
+    assert np.isnan(atlas.obsm["effect_high"]).all()
+    assert atlas.uns["effect_tracks"]["name"].tolist() == ["T3", "T7"]
+    np.testing.assert_allclose(atlas.obsm["log_d2"], [[nan], [2.5], [nan]])
+    assert atlas.uns["log_d2_tracks"].index.tolist() == ["1"]

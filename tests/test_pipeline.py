@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from saers import FormatError
-from saers.pipeline import STAGE_NAMES, STAGES, run_recipe
+from saers import FormatError, schema
+from saers.pipeline import STAGE_NAMES, STAGES, record_question, run_recipe
 from saers.store import LAYOUT, RunStore
 from tests.tiny_run import MOTIF, write_inputs
 
@@ -82,6 +83,25 @@ def test_the_manifest_records_what_each_stage_was_made_of(finished):
     assert {"saers", "torch", "python"} <= record["versions"].keys()
     assert record["seconds"] > 0
     assert record["peak_memory"] > 0
+
+
+def test_an_answer_to_a_question_renews_the_atlas_alone(finished, tmp_path):
+    recipe, run, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    record_question(RunStore(copy), "effects", options={"edit": "clamp=3"}, seed=3, seconds=1.0,
+                    written=[])  # fmt: skip
+    row = {name: [1] for name in schema.EFFECTS} | {"name": ["liver"], "assay": ["CAGE"]}
+    RunStore(copy).write_table("effects", pl.DataFrame(row))
+    ran = [report.stage for report in run_recipe(recipe, copy) if not report.skipped]
+    assert ran == ["atlas"]
+    page = "".join(path.read_text() for path in (copy / "atlas" / "data").glob("*.js"))
+    assert '["liver","CAGE",1.0' in page
+    assert '"edit":"clamp=3"' in page
+    assert all(report.skipped for report in run_recipe(recipe, copy))
+    (copy / "effects.parquet").unlink()
+    ran = [report.stage for report in run_recipe(recipe, copy) if not report.skipped]
+    assert ran == ["atlas"]
 
 
 def test_an_unchanged_run_is_skipped_whole(finished):

@@ -105,6 +105,8 @@ def build_anndata(
     seqlets: pl.DataFrame,
     relations: pl.DataFrame,
     *,
+    effects: pl.DataFrame | None = None,
+    shuffled: pl.DataFrame | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> "AnnData":
     """Gather the tables of a run into one annotated matrix.
@@ -113,6 +115,8 @@ def build_anndata(
     ----------
     features, annotations, embedding, matches, motifs, seqlets, relations
         The tables of a run, as ``saers.schema`` describes them.
+    effects, shuffled
+        What ``saers perturb`` measured, where it did.
     metadata
         What to say of the run in ``uns["saers"]``, the resolved recipe for example. Values
         that are lists are kept as JSON, what has no other form as text.
@@ -125,7 +129,10 @@ def build_anndata(
         ``q_value``, NaN where not tested. ``obs``: the summary of each feature, indexed by
         name. ``var``: annotation and class, indexed by ``annotation:class``.
         ``obsm["X_umap"]``: the map, NaN for features that are not on it. ``obsp["jaccard"]``:
-        the overlap of features, symmetric and sparse.
+        the overlap of features, symmetric and sparse. With effects ``obsm`` holds ``effect``,
+        ``effect_low``, ``effect_high``, ``log2_effect`` and ``effect_q`` (features, tracks), NaN
+        for features that were not changed, with the tracks in ``uns["effect_tracks"]``; with
+        shuffled seqlets ``log_d2`` and ``uns["log_d2_tracks"]``.
 
     Examples
     --------
@@ -156,6 +163,9 @@ def build_anndata(
         obsm={"X_umap": summary.select("x", "y").cast(pl.Float32).to_numpy()},
         obsp={"jaccard": _jaccard(ids, relations)},
     )
+    for columns, table in ((_EFFECTS, effects), (_SHUFFLED, shuffled)):
+        if table is not None:
+            _add_effects(atlas, ids, table, columns)
     atlas.uns["saers"] = _plain({"versions": _versions(), **(metadata or {})})
     return atlas
 
@@ -242,6 +252,37 @@ def _matrices(
         matrices[name] = np.full((len(ids), len(classes)), untested, dtype=np.float32)
         matrices[name][at] = values[name].to_numpy()
     return matrices
+
+
+# Matrix of features × tracks -> the column that it holds; the first names the table of tracks.
+_EFFECTS = {
+    "effect": "effect",
+    "effect_low": "effect_low",
+    "effect_high": "effect_high",
+    "log2_effect": "log2_effect",
+    "effect_q": "q_value",
+}
+_SHUFFLED = {"log_d2": "log_d2"}
+
+
+def _add_effects(
+    atlas: "AnnData",
+    ids: NDArray[np.uint32],
+    effects: pl.DataFrame,
+    columns: Mapping[str, str],
+) -> None:
+    """Spread a table of effects into matrices of features × tracks."""
+    tracks = effects.select("track", "name", "assay").unique("track").sort("track")
+    placed = effects.join(
+        tracks.select("track").with_row_index("column"), on="track", how="inner"
+    ).join(pl.DataFrame({"feature": ids}).with_row_index("row"), on="feature", how="inner")
+    at = placed["row"].to_numpy(), placed["column"].to_numpy()
+    for name, column in columns.items():
+        matrix = np.full((len(ids), len(tracks)), np.nan, dtype=np.float32)
+        matrix[at] = placed[column].to_numpy()
+        atlas.obsm[name] = matrix
+    told = f"{next(iter(columns))}_tracks"
+    atlas.uns[told] = _frame(tracks, index=tracks["track"].cast(pl.String))
 
 
 def _jaccard(ids: NDArray[np.uint32], relations: pl.DataFrame) -> "csr_matrix":

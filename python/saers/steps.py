@@ -330,6 +330,8 @@ def atlas(context: Context) -> dict[str, Any]:
 
     store, recipe = context.store, context.recipe
     tables: dict[str, Any] = {name: store.read_table(name) for name in ATLAS_TABLES}
+    tables |= {name: store.read_table(name) for name in ANSWERS if store.has(name)}
+    asked = store.read_manifest().get("effects", {}).get("options", {})
     adata = build_anndata(**tables, metadata=recipe.model_dump(exclude_none=True))
     write_atlas(store.path("atlas_h5ad"), adata)
     known = [motif for name in recipe.match.databases for motif in load_database(name)]
@@ -337,6 +339,7 @@ def atlas(context: Context) -> dict[str, Any]:
         store.path("atlas"),
         **tables,
         meta=_page_facts(context),
+        edit=asked.get("edit", ""),
         targets={motif.id: motif.matrix for motif in known},
     )
     return {"page": str(store.path("atlas") / "index.html")}

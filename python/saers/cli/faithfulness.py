@@ -67,10 +67,10 @@ def faithfulness(
             seed=inputs.recipe.seed,
             progress=shown,
         )
-        places = [
-            out.with_name(f"{out.stem}{path.name.removeprefix('faithfulness')}") if out else path
-            for path in map(inputs.store.path, _WRITTEN)
-        ]
+        places = [inputs.store.path(name) for name in _WRITTEN]
+        if out:
+            beside = (f"{out.stem}_by_assay.parquet", f"{out.stem}.png")
+            places = [out, *map(out.with_name, beside)]
         write_result(table, places[0], what="tracks", as_json=False)
         assays = by_assay(table)
         write_result(assays, places[1], what="assays", as_json=False)

@@ -101,6 +101,8 @@ def perturb(
         place = out or inputs.store.path(question)
         write_result(table, place, what="effects", as_json=False)
         written.append(place)
+    if out is None:
+        typer.echo(f"saers atlas {run} shows them on the pages of the features", err=True)
     strongest = table.sort(_by_size(table.columns), descending=True).head(_SHOWN)
     if as_json:
         print_json({"features": chosen, "out": str(place), "strongest": strongest.to_dicts()})

@@ -21,6 +21,8 @@ N_MATCHES = 10  # known motifs listed for a motif
 N_SEQLETS = 50  # seqlets listed for a feature
 N_CLASSES = 40  # annotation classes listed for a feature
 N_RELATED = 20  # overlapping features listed for a feature
+N_EFFECTS = 40  # tracks listed that a feature moves
+N_CELLS = 240  # cells, at most, of the strip of all tracks
 N_BINS = 30  # bars of the histogram of activations
 N_BASES = 400  # bases shown of a seqlet; a longer one is cut to its centre
 
@@ -41,6 +43,8 @@ class Tables(NamedTuple):
     matches: pl.DataFrame
     annotations: pl.DataFrame
     relations: pl.DataFrame
+    effects: pl.DataFrame
+    shuffled: pl.DataFrame
 
 
 def script(call: str, *arguments: object) -> str:
@@ -126,6 +130,7 @@ def index(
         "family": family,
         "classes": classes,
         "class_of": class_of,
+        "strip": _assays(_cells(tables.effects)),
     }
 
 
@@ -133,16 +138,17 @@ def chunks(tables: Tables) -> Iterator[list[dict[str, Any]]]:
     """Yield the details of the features, ``CHUNK`` at a time, in the order of the summary."""
     features = tables.summary["feature"].to_list()  # ascending
     tables = tables._replace(relations=_both_ways(tables.relations))
+    cells = _cells(tables.effects)
     for start in range(0, len(features), CHUNK):
         wanted = features[start : start + CHUNK]
-        parts = _parts(tables, pl.col("feature").is_between(wanted[0], wanted[-1]))
+        parts = _parts(tables, pl.col("feature").is_between(wanted[0], wanted[-1]), cells)
         yield [
             {name: part[feature] for name, part in parts.items() if feature in part}
             for feature in wanted
         ]
 
 
-def _parts(tables: Tables, wanted: pl.Expr) -> dict[str, dict[int, Any]]:
+def _parts(tables: Tables, wanted: pl.Expr, cells: pl.DataFrame) -> dict[str, dict[int, Any]]:
     """Gather each part of the details by feature; a feature without a part is left out."""
     seqlets = tables.seqlets.filter(wanted).sort("feature", "rank")
     annotations = (
@@ -160,7 +166,70 @@ def _parts(tables: Tables, wanted: pl.Expr) -> dict[str, dict[int, Any]]:
         "classes": _lists(annotations, "feature", tested, N_CLASSES),
         "n_classes": dict(annotations.group_by("feature").len().iter_rows()),
         "related": _lists(related, "feature", ("other", "jaccard", "n_overlap"), N_RELATED),
+        **_effects(tables.effects.filter(wanted), tables.shuffled.filter(wanted), cells),
     }
+
+
+def _effects(
+    effects: pl.DataFrame, shuffled: pl.DataFrame, cells: pl.DataFrame
+) -> dict[str, dict[int, Any]]:
+    """List the tracks that each feature moves most, and draw all tracks as a strip."""
+    size = pl.col("effect").abs()
+    moved = effects.sort(size, "track", descending=[True, False], nulls_last=True)
+    counts = effects.unique("feature").select("feature", "n_active", "n_windows")
+    distant = shuffled.sort("log_d2", "track", descending=[True, False], nulls_last=True)
+    seqlets = shuffled.unique("feature").select("feature", "n_seqlets")
+    named = ("name", "assay")
+    interval = ("effect", "effect_low", "effect_high", "log2_effect", "q_value")
+    distance = ("log_d2", "log_d2_low", "log_d2_high")
+    return {
+        "effects": _lists(moved, "feature", (*named, *interval), N_EFFECTS),
+        "changed": {feature: list(row) for feature, *row in counts.iter_rows()},
+        "strip": _strips(effects, cells),
+        "shuffled": _lists(distant, "feature", (*named, *distance), N_EFFECTS),
+        "n_shuffled": dict(seqlets.iter_rows()),
+    }
+
+
+def _cells(effects: pl.DataFrame) -> pl.DataFrame:
+    """Place every track in a cell of the strip: by assay, then in the order of the model."""
+    tracks = effects.select("track", "assay").unique("track").sort("assay", "track")
+    size = -(-tracks.height // N_CELLS) or 1
+    within = pl.int_range(pl.len()).over("assay") // size
+    return tracks.with_columns(cell=(pl.struct("assay", within.alias("at"))).rle_id())
+
+
+def _assays(cells: pl.DataFrame) -> list[list[Any]]:
+    """Tell how many cells and tracks of the strip each assay has, in their order."""
+    found = cells.group_by("assay", maintain_order=True)
+    counts = found.agg(pl.col("cell").n_unique(), pl.len().alias("tracks"))
+    return [list(row) for row in counts.iter_rows()]
+
+
+def _strips(effects: pl.DataFrame, cells: pl.DataFrame) -> dict[int, list[Any]]:
+    """Write each feature's strip: its largest effect, and a letter a cell, 31 steps either way.
+
+    A cell shows that of its tracks which moves most.
+    """
+    strongest = (
+        effects.select("feature", "track", "effect")
+        .join(cells, on="track")
+        .sort(
+            "feature",
+            "cell",
+            pl.col("effect").abs(),
+            descending=[False, False, True],
+            nulls_last=True,
+        )
+        .unique(["feature", "cell"], keep="first", maintain_order=True)
+    )
+    found: dict[int, list[Any]] = {}
+    for (feature,), part in strongest.partition_by("feature", as_dict=True).items():
+        values = part["effect"].fill_null(0.0).to_numpy()
+        most = float(np.abs(values).max(initial=0.0))
+        steps = np.rint(values / (most or 1.0) * 31).astype(np.int64) + 31
+        found[feature] = [most, _LETTERS[steps].tobytes().decode("ascii")]
+    return found
 
 
 def _motifs(motifs: pl.DataFrame, matches: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:

@@ -43,6 +43,9 @@ def write_site(
     relations: pl.DataFrame,
     embedding: pl.DataFrame,
     meta: Mapping[str, Any],
+    effects: pl.DataFrame | None = None,
+    shuffled: pl.DataFrame | None = None,
+    edit: str = "",
     targets: Mapping[str, Matrix] | None = None,
     families: Mapping[str, str] | None = None,
 ) -> None:
@@ -58,6 +61,10 @@ def write_site(
         What the header says: ``title``, and of ``model``, ``layer``, ``genome``, ``n_windows``,
         ``k``, ``fvu``, ``dead_share``, ``database`` what is known; other keys are shown under
         their own names. Values are text or numbers.
+    effects, shuffled
+        What ``saers perturb`` measured, where it did: tracks on the pages of the features.
+    edit
+        What was done to the features for ``effects``: "ablate", "scale=V" or "clamp=V".
     targets
         Matrices of known motifs by id, shape (width, 4); they are drawn under the motifs that
         match them.
@@ -77,8 +84,12 @@ def write_site(
     True
     """
     tables = _tables(features, seqlets, motifs, matches, annotations, relations, embedding)
+    tables = tables._replace(
+        effects=_answer(effects, schema.EFFECTS, "effects"),
+        shuffled=_answer(shuffled, schema.SHUFFLED, "shuffled"),
+    )
     title = str(meta.get("title", "Feature atlas"))
-    told = {"title": title, "facts": _facts(meta, tables.summary)}
+    told = {"title": title, "facts": _facts(meta, tables.summary), "edit": edit}
     page = payload.index(tables, meta=told, families=families or {})
     with store.atomic_directory(directory) as site:
         (site / "assets").mkdir()
@@ -117,7 +128,13 @@ def _tables(
         seqlets=seqlets,
     )
     relations = schema.conform(relations, schema.RELATIONS, table="relations")
-    return payload.Tables(summary, seqlets, motifs, matches, annotations, relations)
+    none = schema.empty(schema.EFFECTS), schema.empty(schema.SHUFFLED)
+    return payload.Tables(summary, seqlets, motifs, matches, annotations, relations, *none)
+
+
+def _answer(table: pl.DataFrame | None, columns: schema.Columns, name: str) -> pl.DataFrame:
+    """Check a table that a run may lack."""
+    return schema.empty(columns) if table is None else schema.conform(table, columns, table=name)
 
 
 def _facts(meta: Mapping[str, Any], summary: pl.DataFrame) -> list[list[str]]:

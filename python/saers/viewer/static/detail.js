@@ -28,6 +28,8 @@
     h("div", { class: "pair" },
       details.classes ? enrichment(details) : null,
       details.related ? relatives(details.related) : null),
+    details.effects ? effects(details) : null,
+    details.shuffled ? shuffled(details) : null,
     details.seqlets ? seqlets(row, details) : null,
   ].filter(Boolean);
 
@@ -181,6 +183,78 @@
       }));
     return section("Related features", "shared base pairs of their seqlets",
       h("table", {}, head(["Feature", "Motif", "", "Jaccard|right"]), body));
+  }
+
+  // ---- effects on tracks
+
+  const EDITS = { ablate: "taken away", scale: "scaled by ", clamp: "held at " };
+  const edited = () => {
+    const [kind, amount] = (data.meta.edit || "").split("=");
+    return `${EDITS[kind] || "changed"}${amount || ""}`;
+  };
+
+  // A bar from 0 to a value, and a line over its interval; shares of the widest one.
+  function whiskers(value, low, high, most, signed) {
+    const at = (x) => (signed ? 50 + x / most * 50 : x / most * 100);
+    const between = (from, to) => `left:${Math.min(from, to)}%;width:${Math.abs(to - from)}%`;
+    return h("td", { class: signed ? "bar" : "bar share" },
+      h("i", { class: value >= 0 ? "up" : "down", style: between(at(0), at(value)) }),
+      known(low) && known(high) ? h("b", { style: between(at(low), at(high)) }) : null);
+  }
+
+  const widest = (list) => Math.max(...list.flatMap((entry) => entry.slice(2, 5).filter(known)
+    .map(Math.abs)), Number.MIN_VALUE);
+
+  function listed(list, line) {
+    const body = h("tbody", {}, list.slice(0, 12).map(line));
+    const more = list.length > 12 ? h("button", { type: "button", class: "button small", click: () => {
+      body.append(...list.slice(12).map(line));
+      more.remove();
+    } }, `Show ${list.length - 12} more`) : null;
+    return [body, more];
+  }
+
+  const track = (name, assay) => h("td", {}, name, " ", h("small", {}, assay));
+
+  function effects({ effects: list, changed: [active, windows], strip }) {
+    const most = widest(list);
+    const [body, more] = listed(list, ([name, assay, effect, low, high, log2, q]) =>
+      h("tr", { class: saers.significant(q) ? "" : "fade",
+        title: `${name}: 95 % of resampled windows between ${saers.number(low)} and ${saers.number(high)}` },
+      track(name, assay), whiskers(effect, low, high, most, true),
+      h("td", { class: "right" }, saers.number(effect)),
+      h("td", { class: "wide right" }, saers.number(log2)),
+      h("td", { class: "right" }, saers.small(q))));
+    const note = `change of the output when the feature is ${edited()}; it was in ` +
+      `${saers.whole(active)} of ${saers.whole(windows)} windows`;
+    return section("Effect on tracks", note, stripOf(strip), h("table", {},
+      head(["Track", "Mean change, 95 % interval|centre", "Change|right", "log₂|wide right", "q|right"]), body), more);
+  }
+
+  // All tracks, by assay; a cell has the colour of the one that moves most.
+  function stripOf([most, letters]) {
+    const cells = saers.steps(letters).map((step) => (step - 31) / 31);
+    let first = 0;
+    return h("div", { class: "strip" }, data.strip.map(([assay, width, tracks]) => {
+      const own = cells.slice(first, first + width);
+      first += width;
+      return h("figure", { style: `flex:${width} 1 0`, title: `${assay || "all"}: ${saers.whole(tracks)} tracks, ±${saers.number(most)} at full colour` },
+        s("svg", { viewBox: `0 0 ${width} 1`, preserveAspectRatio: "none", role: "img", "aria-label": `Effects on tracks of ${assay || "all assays"}` },
+          own.map((share, i) => s("rect", { x: i, y: 0, width: 1.02, height: 1,
+            class: share >= 0 ? "up" : "down", "fill-opacity": Math.abs(share).toFixed(2) }))),
+        h("figcaption", {}, assay || "all tracks", " ", h("small", {}, saers.whole(tracks))));
+    }));
+  }
+
+  function shuffled({ shuffled: list, n_shuffled: n }) {
+    const most = widest(list);
+    const [body, more] = listed(list, ([name, assay, distance, low, high]) =>
+      h("tr", { title: `${name}: 95 % of resampled seqlets between ${saers.number(low)} and ${saers.number(high)}` },
+        track(name, assay), whiskers(distance, low, high, most, false),
+        h("td", { class: "right" }, saers.number(distance))));
+    return section("Shuffled seqlets",
+      `how far the outputs move when the middle of ${saers.whole(n)} seqlets is shuffled`,
+      h("table", {}, head(["Track", "logD2, 95 % interval|centre", "logD2|right"]), body), more);
   }
 
   // ---- seqlets

@@ -18,6 +18,9 @@
     return matrix;
   };
 
+  // The numbers 0 to 63 that letters stand for.
+  saers.steps = (text) => [...text].map((letter) => VALUE[letter]);
+
   saers.turn = (matrix) => matrix.map((column) => [...column].reverse()).reverse();
 
   saers.turnText = (sequence) =>
