@@ -12,7 +12,7 @@ ORDER = """
     store recipe codes code_tracks code_files hdf5 tiles
     motif regions genome bigwig columns intervals
     models.base models.receptive models.module models.toy models.borzoi models.registry models
-    windows activations capture stats topk
+    windows activations capture shared_capture stats topk
     sae.config sae
     seqlets motifs.search motifs.engines motifs.library motifs.databases motifs
     matches clusters sites annotations relations embedding

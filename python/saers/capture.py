@@ -89,8 +89,8 @@ class ModelActivations:
         self._channels_first = bool(getattr(model, "channels_first", False))
         self.n_positions = self._count_positions()
         window = 4 * self.n_positions * self.layer.channels
-        self._batch_size = batch_size or min(_MOST_WINDOWS, max(1, _BATCH_BYTES // window))
-        in_range("batch_size", self._batch_size, 1, 2**20)
+        self.batch_size = batch_size or min(_MOST_WINDOWS, max(1, _BATCH_BYTES // window))
+        in_range("batch_size", self.batch_size, 1, 2**20)
         where = self.layer.interval(np.arange(self.n_positions), 0)
         self._starts, self._ends = where[:, 0], where[:, 1]
         self._inside = (self._starts >= edge) & (self._ends <= self._length - edge)
@@ -121,11 +121,11 @@ class ModelActivations:
             If the model gives NaN or infinite activations.
         """
         chosen = check_windows(windows, self.windows.height)
-        most = min(len(chosen), self._batch_size)
+        most = min(len(chosen), self.batch_size)
         shape = (most, 4, self._length) if self._channels_first else (most, self._length, 4)
         batch = np.empty(shape, np.float32)
-        for first in range(0, len(chosen), self._batch_size):
-            numbers = chosen[first : first + self._batch_size]
+        for first in range(0, len(chosen), self.batch_size):
+            numbers = chosen[first : first + self.batch_size]
             rows = self.windows[numbers]
             values = self._capture(self._sequences(rows, batch[: len(numbers)]))
             if np.may_share_memory(values, batch):  # a layer may hand its input on

@@ -95,6 +95,23 @@ class Context:
             edge=section.edge,
         )
 
+    def layers(self, names: Sequence[str]) -> dict[str, ActivationSource]:
+        """Activations of several layers of the recipe's model, from passes that they share."""
+        from saers.intervals import read_bed
+        from saers.shared_capture import layer_sources
+
+        section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
+        made = layer_sources(
+            load_model(self.recipe, whole=True),
+            names,
+            self.genome,
+            self.store.read_table("windows"),
+            batch_size=section.batch_size,
+            blacklist=read_bed(blacklist) if blacklist else None,
+            edge=section.edge,
+        )
+        return dict(made)
+
 
 def load_model(recipe: Recipe, *, whole: bool = False) -> "SequenceModel":
     """Load the model of a recipe: as much as its layer needs, or the whole with its outputs.

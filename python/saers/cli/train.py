@@ -9,6 +9,8 @@ from rich.table import Table
 from saers.cli.console import AsJson, Force, is_run, print_json, progress, run_stage, stderr
 
 if TYPE_CHECKING:
+    from saers.layer import ActivationSource
+    from saers.progress import Progress
     from saers.sae.agreement import Choice
     from saers.sae.config import TrainConfig
     from saers.sae.training import TrainResult
@@ -26,6 +28,7 @@ _SHOWN = (
     "gamma_after",
     "waiting_share",
 )
+_LAYER = "layer="
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Another field of saers.TrainConfig, NAME=VALUE.", metavar="N=V"),
@@ -34,7 +37,8 @@ Sweep = Annotated[
     list[str] | None,
     typer.Option(
         help="Train one SAE for each value, in one pass over the activations: NAME=V,V,… "
-        "Given again, for each combination.",
+        "Given again, for each combination. layer=V,V: of each layer (datasets of a file, files "
+        "of a folder, layers of a run's model).",
         metavar="N=V,V",
     ),
 ]
@@ -89,10 +93,17 @@ def train(
 
       saers train activations.h5 --sweep k=8,16,30 --sweep seed=0,1 -o saes
 
+      saers train RUN --sweep layer=conv1d_1,conv1d_2 --sweep k=16,30 -o saes
+
       torchrun --nproc-per-node 4 -m saers train activations.h5 --batch-size 16384 -o sae
 
       saers train RUN
     """
+    folder = out or Path("sae")
+    by_layer = any(text.startswith(_LAYER) for text in sweep or ())
+    if is_run(target) and by_layer:
+        _sweep(target, _config_of_run(target), sweep or [], folder, device, log_to, as_json)
+        return
     if is_run(target):
         run_stage("train", target, out, force=force, as_json=as_json)
         return
@@ -100,7 +111,6 @@ def train(
     fields: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed}
     fields |= {name: value for name, value in given.items() if value is not None}
     fields |= dict(_setting(text) for text in settings or [])
-    folder = out or Path("sae")
     config = _config(target, preset, fields)
     if choose_k is not None:
         _choose(target, config, choose_k, folder, device, as_json)
@@ -147,7 +157,12 @@ def _sweep(
     from saers.sae.sweep import grid
     from saers.sae.training import train_sweep
 
-    configs = grid(config, dict(_values(text) for text in sweep))
+    layers = [text for text in sweep if text.startswith(_LAYER)]
+    configs = grid(config, dict(_values(text) for text in sweep if text not in layers))
+    if layers:
+        names = list(dict.fromkeys(layers[-1].removeprefix(_LAYER).split(",")))
+        _layers(target, names, configs, folder, device, log_to, as_json)
+        return
     folders = [folder / name for name in configs]
     with progress() as shown:
         results = train_sweep(
@@ -159,6 +174,67 @@ def _sweep(
             progress=shown,
         )
     _report(dict(zip(folders, results, strict=True)), as_json)
+
+
+def _layers(
+    target: Path,
+    layers: list[str],
+    configs: "dict[str, TrainConfig]",
+    folder: Path,
+    device: str | None,
+    log_to: str | None,
+    as_json: bool,
+) -> None:
+    """Train each configuration on each layer of a file, a folder, or a run's model."""
+    from saers.sae.training import train_layers
+
+    # A configuration has a name where there are several.
+    named = {layer: {f"layer-{layer}_{name}".rstrip("_"): name for name in configs}
+             for layer in layers}  # fmt: skip
+    with progress() as shown:
+        results = train_layers(
+            _sources(target, layers, shown),
+            list(configs.values()),
+            device=device,
+            folders={layer: [folder / "runs" / name for name in named[layer]] for layer in layers},
+            log_to=log_to,
+            progress=shown,
+        )
+    made = {
+        folder / name: result
+        for layer in layers
+        for name, result in zip(named[layer], results[layer], strict=True)
+    }
+    _report(made, as_json)
+
+
+def _sources(target: Path, layers: list[str], shown: "Progress") -> "dict[str, ActivationSource]":
+    from saers.sae.dataset import open_file
+
+    if not is_run(target):
+        return {layer: open_file(target, layer) for layer in layers}
+    from saers.context import Context
+    from saers.recipe import load_recipe
+    from saers.store import RunStore
+
+    context = Context(RunStore(target), load_recipe(target / "recipe.toml"), shown)
+    return context.layers(layers)
+
+
+def _config_of_run(target: Path) -> "TrainConfig":
+    """Take the settings from the recipe of a run, which must have its windows."""
+    from saers.context import train_config
+    from saers.recipe import load_recipe
+    from saers.store import RunStore
+
+    if not (target.is_dir() and RunStore(target).has("windows")):
+        raise ValueError(
+            f"{target}: layers are trained from a run directory with windows: "
+            f"saers run RECIPE -o RUN --to capture"
+        )
+    recipe = load_recipe(target / "recipe.toml")
+    channels = RunStore(target).read_json("layer")["channels"] if "preset" in recipe.train else 1
+    return train_config(recipe.train, channels=channels, seed=recipe.seed)
 
 
 def _choose(

@@ -5,8 +5,8 @@ behind the layer is computed. A module that runs several times in one pass, such
 max-pool, is a layer per call: ``pool#1``, ``pool#2``, ...
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 import torch
@@ -92,10 +92,30 @@ class ModuleModel:
         ValueError
             If there is no such layer, or its output has no positions and channels.
         """
-        values = self._stop_at(self._input(onehot), layer)
-        values = values.transpose(1, 2) if self._positions_last else values
-        self._lengths[layer, values.shape[1]] = onehot.shape[1]
-        return values.float()
+        return self._given(self._stop_at(self._input(onehot), layer), layer, onehot.shape[1])
+
+    def capture_layers(
+        self, onehot: torch.Tensor, layers: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """Compute several layers in one forward pass, each as :meth:`capture` does."""
+        taken: dict[str, Any] = {}
+
+        def take(layer: str) -> Callable[[Any], None]:
+            def note(output: Any) -> None:  # noqa: ANN401
+                # What comes behind may work in place.
+                taken[layer] = output.clone() if isinstance(output, torch.Tensor) else output
+                if len(taken) == len(set(layers)):
+                    raise _Reached(output)
+
+            return note
+
+        with torch.no_grad(), ExitStack() as hooks:
+            for layer in set(layers):
+                name, call = self._find(layer)
+                hooks.enter_context(_hooked(self._modules[name], call, take(layer)))
+            with suppress(_Reached):
+                self.module(self._input(onehot))
+        return {layer: self._given(taken.get(layer), layer, onehot.shape[1]) for layer in layers}
 
     def run_from(
         self, layer: str, activations: torch.Tensor, *, onehot: torch.Tensor | None = None
@@ -203,6 +223,14 @@ class ModuleModel:
         example = next(self.module.parameters(), torch.empty(0))
         inputs = onehot.to(device=example.device, dtype=example.dtype)
         return inputs.transpose(1, 2).contiguous() if self.channels_first else inputs
+
+    def _given(self, output: Any, layer: str, length: int) -> torch.Tensor:  # noqa: ANN401
+        """Bring a layer's output into the form (b, positions, channels)."""
+        if not isinstance(output, torch.Tensor) or output.ndim != 3:
+            raise ValueError(_unsuitable(layer, _describe(output)))
+        values = output.transpose(1, 2) if self._positions_last else output
+        self._lengths[layer, values.shape[1]] = length
+        return values.float()
 
     def _stop_at(self, inputs: torch.Tensor, layer: str) -> torch.Tensor:
         """Run the network up to a layer and return the layer's own output."""

@@ -107,6 +107,7 @@ class Feed:
         self._reader = ThreadPoolExecutor(1, "saers-pools")
         self._next_pool: Future[Pool | None] | None = None
         self._next: Future[tuple[Place, Tensor] | None] | None = None
+        self._looking: Future[Tensor] | None = None
 
     def next_batch(self) -> Tensor | None:
         """Give the next batch, (batch_size, channels) float32; None where the source is at its end.
@@ -141,7 +142,12 @@ class Feed:
         ValueError
             If there is none.
         """
-        return self._gatherer.submit(self._sample).result()
+        coming, self._looking = self._looking or self._gatherer.submit(self._sample), None
+        return coming.result()
+
+    def begin(self) -> None:
+        """Begin with the sample, without waiting for it: feeds that share a model read together."""
+        self._looking = self._gatherer.submit(self._sample)
 
     def thin(self, thinning: Thinning | None) -> None:
         """Leave out part of the background from now on; to be called before the first batch."""

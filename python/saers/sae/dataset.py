@@ -11,29 +11,52 @@ import polars as pl
 
 from saers import FormatError, hdf5, schema
 from saers.activations import LAYER_ATTRIBUTES, open_activations
+from saers.checks import did_you_mean
 from saers.layer import ActivationBlock, ActivationSource, LayerInfo, check_windows
 
 _ROWS_A_WINDOW = 4096  # a dataset without windows is read in stretches of this length
 _BLOCK_BYTES = 64 * 2**20
 
 
-def open_file(path: str | Path) -> ActivationSource:
+def open_file(path: str | Path, layer: str | None = None) -> ActivationSource:
     """Open an activation file or folder; a file that tells no layer is read as bare numbers.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    layer
+        Which layer: a dataset of the file, or of a folder the file that tells this layer.
 
     Raises
     ------
     FileNotFoundError
         If nothing is there.
     FormatError
-        If it is no HDF5 file, or its first dataset is not activations.
+        If it is no HDF5 file, or the dataset is not activations.
+    ValueError
+        If there is no such layer.
     """
     found = Path(path)
     if found.is_dir():
-        return open_activations(found)
+        return open_activations(found if layer is None else _file_of(found, layer))
     with hdf5.open_file(found) as file:
-        if all(name in file.attrs for name in LAYER_ATTRIBUTES):
+        told = all(name in file.attrs for name in LAYER_ATTRIBUTES)
+        if told and layer in (None, str(file.attrs["layer"])):
             return open_activations(found)
-        return DatasetBlocks(found, _activations(hdf5.find_dataset(file)))
+        return DatasetBlocks(found, _activations(hdf5.find_dataset(file, layer)))
+
+
+def _file_of(folder: Path, layer: str) -> Path:
+    """Find the file of a folder that tells this layer."""
+    layers = {}
+    for path in sorted(folder.glob("*.h5")):
+        with hdf5.open_file(path) as file:
+            layers[str(file.attrs.get("layer", ""))] = path
+    if layer not in layers:
+        hint = did_you_mean(layer, layers)
+        raise ValueError(f"{folder}: no file of layer {layer!r}, has {', '.join(layers)}{hint}")
+    return layers[layer]
 
 
 class DatasetBlocks:

@@ -1,6 +1,6 @@
 """Borzoi as a sequence model: its layers, and passes whose memory is bounded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -68,6 +68,21 @@ class BorzoiModel:
         """
         with torch.no_grad():
             return self.prefix(onehot, layer).values.mT.float()
+
+    def capture_layers(
+        self, onehot: torch.Tensor, layers: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """Compute several layers in one pass, each as :meth:`capture` does, to rounding."""
+        order = self.config.layers
+        names = {self._named(layer): layer for layer in layers}
+        first, *later = sorted(names, key=order.index)
+        with torch.no_grad():
+            state, before = self.prefix(onehot, first), first
+            found = {first: state.values.mT.float()}
+            for name in later:
+                state, before = self._advance(state, before, name), name
+                found[name] = state.values.mT.float()
+        return {layer: found[self._named(layer)] for layer in layers}
 
     def run_from(
         self, layer: str, activations: torch.Tensor, *, onehot: torch.Tensor | None = None
