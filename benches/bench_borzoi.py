@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from benches.harness import Row, Timing, alternate, once, scaled
+from saers import Genome, ModelActivations, write_cache
 from saers.faithfulness import measure
 from saers.models.borzoi import Borzoi, BorzoiConfig, BorzoiModel, load
 from saers.models.borzoi.model import LENGTH
@@ -28,6 +29,7 @@ from saers.perturbation import effects
 from saers.sae.module import SAE
 from saers.screening import screen
 from saers.splicing import Splice
+from saers.windows import tile
 
 LAYER = "conv1d_1"
 SIZE = f"{LENGTH:,} bp"
@@ -103,31 +105,43 @@ def against_peer(weights, folder):
     yield Row(job, size, part, "borzoi-pytorch, build and load", whole, 10)
     note = "the peer maps the file and reads it when it is used"
     yield Row(job, size, part, "borzoi-pytorch, from_pretrained", mapped, note=note)
-    captured, stored, full, hooked = passes(load_part(), peer_of(weights), folder / "acts.h5")
+    captured, stored, full, hooked = passes(load_part(), peer_of(weights), folder)
     yield Row("conv1d_1", SIZE, captured, "borzoi-pytorch, full forward", full, 5)
     job = "conv1d_1, float16 to HDF5"
     yield Row(job, SIZE, stored, "borzoi-pytorch, hook, to HDF5", hooked, 6)
-    yield memory(weights)
+    yield memory(weights, folder)
 
 
-def passes(ours, peer, file):
+def passes(ours, peer, folder):
     """Time each once."""
     onehot = sequence()
+    source = window_of(ours, fasta(onehot, folder))
     with torch.no_grad():
         ours.capture(onehot, LAYER)
         return (
             once(lambda: ours.capture(onehot, LAYER)),
-            once(lambda: store(ours.capture(onehot, LAYER), file)),
+            once(lambda: write_cache(source, folder / "ours.h5", resume=False)),
             once(lambda: peer(onehot.mT)),
-            once(lambda: hooked_to_file(peer, onehot, file)),
+            once(lambda: hooked_to_file(peer, onehot, folder / "theirs.h5")),
         )
+
+
+def fasta(onehot, folder):
+    """Write a sequence as a genome of one chromosome."""
+    path = folder / "genome.fa"
+    path.write_text(">chr1\n" + "".join("ACGT"[i] for i in onehot[0].argmax(dim=1)) + "\n")
+    return path
+
+
+def window_of(model, path):
+    genome = Genome(path)
+    return ModelActivations(model, LAYER, genome, tile(genome, LENGTH))
 
 
 MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from saers.models.borzoi import load
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -135,21 +149,26 @@ def peak():
 
 torch.set_num_threads(2)
 before = peak()
-model = load(sys.argv[1], layer="conv1d_1")
-onehot = torch.zeros(1, model.input_length, 4)
-model.capture(onehot, "conv1d_1")
+from saers import Genome, ModelActivations, write_cache
+from saers.models.borzoi import load
+from saers.windows import tile
+
+model, genome = load(sys.argv[1], layer="conv1d_1"), Genome(sys.argv[2])
+windows = tile(genome, model.input_length)
+write_cache(ModelActivations(model, "conv1d_1", genome, windows), sys.argv[3])
 print(before, peak())
 """
 
 
-def memory(weights):
-    found = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(weights)], capture_output=True, text=True, check=True
-    ).stdout.split()
+def memory(weights, folder):
+    paths = weights, fasta(sequence(), folder), folder / "measured.h5"
+    command = [sys.executable, "-c", MEASURE, *map(str, paths)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     before, after = (int(word) / 1024**2 for word in found)
     reached = "reached" if after <= 1.2 else "missed"
     note = f"{after:.2f} GB, {before:.2f} of them PyTorch; ≤ 1.2 GB {reached}"
-    return Row("peak memory of that, loading included", SIZE, NOTHING, "–", NOTHING, note=note)
+    job = "peak memory of that, loading and writing included"
+    return Row(job, SIZE, NOTHING, "–", NOTHING, note=note)
 
 
 def questions(model: BorzoiModel):

@@ -8,17 +8,17 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "saers"
 
 # The order of docs/architecture.md. A folder stands for its modules where they are not named.
 ORDER = """
-    _core progress checks schema digests memory layer
+    _core progress checks schema digests memory layer meters
     store recipe codes code_tracks code_files hdf5 tiles
     motif regions genome bigwig columns intervals
     models.base models.receptive models.module models.toy models.borzoi models.registry models
-    windows activations capture shared_capture stats topk
+    windows activations capture shared_capture cache stats topk
     sae.config sae
-    seqlets motifs.search motifs.engines motifs.library motifs.databases motifs
+    encoding seqlets motifs.search motifs.engines motifs.library motifs.databases motifs
     matches clusters sites annotations relations embedding
     tracks splicing faithfulness perturbation shuffling screening
     plotting figures atlas viewer
-    context run_inputs steps pipeline demo cli __main__
+    context run_inputs capturing steps pipeline demo cli __main__
 """.split()
 
 

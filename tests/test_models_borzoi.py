@@ -135,7 +135,7 @@ def test_a_by_passed_layer_needs_the_sequence():
 
 @pytest.mark.parametrize("chunk", [128, 384, 1024])
 @pytest.mark.parametrize("layer", TINY.layers[:6])
-def test_chunks_are_the_whole_bit_for_bit(monkeypatch, chunk, layer):
+def test_chunks_are_the_whole(monkeypatch, chunk, layer):
     monkeypatch.setattr(borzoi_model, "_CHUNK", chunk)
     found, onehot = model(dtype=torch.float64), sequences(dtype=torch.float64)
     with torch.no_grad():

@@ -9,12 +9,14 @@ import torch
 
 from saers.capture import ModelActivations
 from saers.genome import Genome
+from saers.models.borzoi import BorzoiModel
 from saers.models.module import ModuleModel
 from saers.sae.config import TrainConfig
 from saers.sae.dataset import open_file
 from saers.sae.module import SAE
 from saers.sae.training import train_layers, train_sae
 from saers.shared_capture import SharedForward, layer_sources
+from tests import borzoi
 from tests.test_cli import saers
 from tests.test_sae_training import KillAt, Killed, Windows, rows, small
 from tests.tiny_run import write_inputs
@@ -136,6 +138,27 @@ def test_layers_that_were_stopped_go_on(tmp_path, stop):
 def test_no_layer_is_refused():
     with pytest.raises(ValueError, match="sources must hold at least one layer"):
         train_layers({}, [small()])
+
+
+def test_layers_in_pieces_share_their_passes_too(inputs, monkeypatch):
+    """Of Borzoi, in parts of windows: each layer is what it is alone."""
+    monkeypatch.setattr("saers.models.borzoi.model._CHUNK", 256)
+    genome, _ = inputs
+    from saers.windows import tile
+
+    windows = tile(genome, 1024, chromosomes=["chr1"])[:3]
+    model = BorzoiModel(borzoi.ours(dtype=torch.float64), input_length=1024)
+    options = {"crop": 128, "parts": 3}
+    sources = layer_sources(model, ["conv1d_2", "transformer.0"], genome, windows, **options)
+    shared = sources["conv1d_2"]._model
+    for layer, source in sources.items():
+        own = ModelActivations(model, layer, genome, windows, **options)
+        for one, other in zip(source.blocks(), own.blocks(), strict=True):
+            assert np.array_equal(one.windows, other.windows)
+            np.testing.assert_allclose(one.values, other.values, rtol=2e-7, atol=1e-9)
+    assert shared.forwards == windows.height
+    onehot = borzoi.sequences(1024, n=1, dtype=torch.float64)
+    assert torch.equal(shared.capture(onehot, "conv1d_2"), model.capture(onehot, "conv1d_2"))
 
 
 QUICK = ("--steps", 12, "--batch-size", 32, "--set", "n_latents=16", "-k", 2)

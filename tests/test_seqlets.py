@@ -7,10 +7,11 @@ import torch
 from saers import schema
 from saers.code_files import read_codes
 from saers.codes import Codes, TopSeqlets
+from saers.encoding import encode_source
 from saers.genome import Genome
 from saers.layer import ActivationBlock, LayerInfo
 from saers.sae.module import SAE
-from saers.seqlets import distance_of, encode_source, features_table, seqlets_table, write_fasta
+from saers.seqlets import distance_of, features_table, seqlets_table, write_fasta
 
 CONV = LayerInfo("conv", channels=6, stride=2, window_lo=3, window_hi=4)
 CONV1D = {1: (608, 11, 12), 2: (736, 19, 22), 3: (896, 35, 42), 4: (1056, 67, 82)}

@@ -17,6 +17,7 @@ _HOME: dict[str, str] = {
     "Genome": "saers.genome",
     "LayerInfo": "saers.layer",
     "ModelActivations": "saers.capture",
+    "ModelLayers": "saers.capture",
     "Motif": "saers.motif",
     "SAE": "saers.sae.module",
     "TopSeqlets": "saers.codes",
@@ -42,7 +43,8 @@ _HOME: dict[str, str] = {
     "top_positions": "saers.topk",
     "train_sae": "saers.sae.training",
     "train_sweep": "saers.sae.training",
-    "write_cache": "saers.capture",
+    "write_cache": "saers.cache",
+    "write_caches": "saers.cache",
     "write_codes": "saers.code_files",
     "write_motifs": "saers.motif",
 }

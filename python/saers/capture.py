@@ -1,47 +1,46 @@
-"""Activations straight from a model, and the cache that keeps them.
+"""Activations straight from a model, computed while they are read.
 
-`ModelActivations` runs the model while it is read and keeps nothing, so that a stage may read
-it as often as it likes. `write_cache` keeps any source in one HDF5 file, window after window;
-an interrupted file is taken up where it ended.
+`ModelActivations` is one layer, `ModelLayers` several of them from one pass. Neither keeps
+anything, so that a stage may read it as often as it likes; a model that gives its layers piece by
+piece (`models.base.PiecewiseModel`) is never asked for a whole window at once.
 """
 
 import copy
-import errno
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Literal
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from saers import schema
-from saers.activations import DATASET, DONE, LAYER_ATTRIBUTES, WINDOW_TABLE, read_header
 from saers.checks import in_range, one_of
 from saers.genome import Genome
-from saers.hdf5 import MASK
 from saers.layer import (
     ActivationBlock,
-    ActivationSource,
     LayerInfo,
+    StreamedSource,
+    Tile,
     check_finite,
     check_windows,
 )
-from saers.models.base import SequenceModel
-from saers.progress import SILENT, Progress
-from saers.windows import covered_bases, merged_runs
+from saers.meters import Throughput, difference
+from saers.models.base import Piece, PiecewiseModel, SequenceModel
+from saers.windows import common_length, covered_bases, in_parts, merged_runs
 
-_CHUNK_BYTES = 2**20
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS = ("float32", "bfloat16", "float16")
+
 _MOST_WINDOWS, _BATCH_BYTES = 16, 2**28
 _FAR = 2**40
 
 
 class ModelActivations:
-    """The activations of a model's layer, computed while they are read; an `ActivationSource`.
+    """The activations of a model's layer, computed while they are read; a `StreamedSource`.
 
     A position may be used unless what it has seen touches an N, the blacklist, or a place
     closer than ``edge`` bp to an end of the window. (A model that pads its input with zeros
@@ -56,7 +55,7 @@ class ModelActivations:
     genome
         The genome.
     windows
-        Table of windows (`schema.WINDOWS`).
+        Table of windows that the model sees (`schema.WINDOWS`).
     batch_size
         Windows in one forward pass; None: at most 16, and no more than 256 MB of the layer.
     device
@@ -65,6 +64,21 @@ class ModelActivations:
         Regions (chrom, start, end) whose positions are not used.
     edge
         Base pairs at both ends of a window that a usable position must not have seen.
+    crop
+        Base pairs at both ends of a window whose positions are not read.
+    parts
+        Parts into which the positions of a window are divided. Each part is a window of the
+        source: the attribute ``windows`` tells where it lies, and a model that can
+        (`PiecewiseModel`) computes no more than is read of it.
+    precision
+        Of the computation; activations come in float32 all the same. See `precision_error`.
+
+    Attributes
+    ----------
+    windows
+        Table of the windows, or parts of windows, that are read.
+    throughput
+        What was read so far.
     """
 
     def __init__(
@@ -78,38 +92,43 @@ class ModelActivations:
         device: str | None = None,
         blacklist: pl.DataFrame | None = None,
         edge: int = 0,
+        crop: int = 0,
+        parts: int = 1,
+        precision: Precision = "float32",
     ) -> None:
         in_range("edge", edge, 0, 2**31)
-        self.windows = schema.conform(windows, schema.WINDOWS, table="windows")
-        self.layer: LayerInfo = model.layers[layer]
-        self._model, self._genome = model, genome
-        self._device = device
-        self._length = _common_length(self.windows, model.input_length)
+        one_of("precision", precision, PRECISIONS)
+        self._inputs = schema.conform(windows, schema.WINDOWS, table="windows")
+        self._model, self._genome, self._device = model, genome, device
+        self._length = common_length(self._inputs)
+        if model.input_length not in (None, self._length):
+            raise ValueError(
+                f"windows must be {model.input_length} bp long, as the model's input, "
+                f"got {self._length}"
+            )
+        self.windows = in_parts(self._inputs, crop=crop, parts=parts)
+        self._edge, self._crop, self._parts = edge, crop, parts
+        self._part = common_length(self.windows)
         # In the order in which the network reads it: no transposed copy has to be made.
         self._channels_first = bool(getattr(model, "channels_first", False))
-        self.n_positions = self._count_positions()
-        window = 4 * self.n_positions * self.layer.channels
-        self.batch_size = batch_size or min(_MOST_WINDOWS, max(1, _BATCH_BYTES // window))
-        in_range("batch_size", self.batch_size, 1, 2**20)
-        where = self.layer.interval(np.arange(self.n_positions), 0)
-        self._starts, self._ends = where[:, 0], where[:, 1]
-        self._inside = (self._starts >= edge) & (self._ends <= self._length - edge)
-        if not self._inside.any():
-            raise ValueError(
-                f"edge must leave usable positions: with {edge} bp, none of {self.n_positions} "
-                f"positions sees only the inside of a window of {self._length} bp"
-            )
+        self._wanted_batch = batch_size
         self._black = {} if blacklist is None else merged_runs(blacklist, genome)
         self._turned = False
+        self.precision: Precision = precision
+        self.throughput = Throughput()
+        self._error: dict[str, float] | None = None
+        self._lay_out(layer)
+
+    def at(self, layer: str) -> "ModelActivations":
+        """Read another layer over the same windows."""
+        other = copy.copy(self)
+        other._lay_out(layer)
+        return other
 
     def reverse(self) -> "ModelActivations":
         """Read the reverse complement of every window instead; masks are turned accordingly."""
         other = copy.copy(self)
         other._turned = not self._turned
-        # What position i saw, counted from the other end, in rising order again.
-        other._starts = (self._length - self._ends)[::-1]
-        other._ends = (self._length - self._starts)[::-1]
-        other._inside = self._inside[::-1]
         return other
 
     def blocks(self, *, windows: Sequence[int] | None = None) -> Iterator[ActivationBlock]:
@@ -120,271 +139,256 @@ class ModelActivations:
         FormatError
             If the model gives NaN or infinite activations.
         """
-        chosen = check_windows(windows, self.windows.height)
-        most = min(len(chosen), self.batch_size)
-        shape = (most, 4, self._length) if self._channels_first else (most, self._length, 4)
-        batch = np.empty(shape, np.float32)
-        for first in range(0, len(chosen), self.batch_size):
-            numbers = chosen[first : first + self.batch_size]
-            rows = self.windows[numbers]
-            values = self._capture(self._sequences(rows, batch[: len(numbers)]))
-            if np.may_share_memory(values, batch):  # a layer may hand its input on
-                values = values.copy()
-            check_finite(values, numbers, where=f"model, layer {self.layer.name!r}")
-            mask = [self._usable(chrom, start) for chrom, start in rows["chrom", "start"].rows()]
-            yield ActivationBlock(numbers, values, np.stack(mask))
+        block: ActivationBlock | None = None
+        for numbers, first, values, mask in self.tiles(windows=windows):
+            last = first + values.shape[1]
+            usable = np.ones(values.shape[:2], np.bool_) if mask is None else mask
+            if values.shape[1] == self.n_positions:
+                yield ActivationBlock(numbers, values, usable)
+                continue
+            if block is None:
+                shape = (len(numbers), self.n_positions)
+                whole = np.empty((*shape, self.layer.channels), np.float32)
+                block = ActivationBlock(numbers, whole, np.empty(shape, np.bool_))
+            block.values[:, first:last], block.mask[:, first:last] = values, usable
+            if last == self.n_positions:
+                yield block
+                block = None
 
-    def _sequences(
-        self, rows: pl.DataFrame, batch: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """Fill a batch with the windows' sequences, and give it as (b, length, 4)."""
-        self._genome.onehot(
-            rows.select("chrom", "start", "end"),
-            pad=True,
-            channels_first=self._channels_first,
-            out=batch,
-        )
-        if self._turned:  # the complement of A C G T is T G C A
-            batch = np.ascontiguousarray(batch[:, ::-1, ::-1])
-        return batch.swapaxes(1, 2) if self._channels_first else batch
+    def tiles(self, *, windows: Sequence[int] | None = None) -> Iterator[Tile]:
+        """Yield what `blocks` yields as the model makes it, and hold nothing else.
 
-    def _capture(self, onehot: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Run the model up to the layer."""
-        import torch
+        Raises
+        ------
+        FormatError
+            If the model gives NaN or infinite activations.
+        """
+        for _, tile in _read({self.layer.name: self}, windows):
+            yield tile
 
-        batch = torch.from_numpy(onehot)
-        batch = batch if self._device is None else batch.to(self._device)
-        return np.ascontiguousarray(self._model.capture(batch, self.layer.name).cpu().numpy())
+    def mask(self, window: int) -> npt.NDArray[np.bool_]:
+        """Tell which positions of a window may be used, (positions,)."""
+        number, _, cut = self._place(window)
+        chrom, first = self._inputs["chrom", "start"].row(number)
+        starts, ends, usable = self._starts[cut], self._ends[cut], self._inside[cut].copy()
+        if self._turned:  # what a position saw, counted from the other end
+            starts, ends = self._length - ends, self._length - starts
+        starts, ends = starts + first, ends + first
+        outside = np.array([[-_FAR, 0], [self._genome.chromosomes[chrom], _FAR]])
+        around = np.array([starts.min()]), np.array([ends.max()])
+        for runs in (outside, self._genome.n_runs(chrom), self._black.get(chrom, outside)):
+            if covered_bases(runs, *around).any():  # most windows are clean
+                usable &= covered_bases(runs, starts, ends) == 0
+        return usable
+
+    def precision_error(self) -> dict[str, float]:
+        """Compare the first window with what float32 gives (`saers.meters.difference`)."""
+        if self._error is None:
+            here, exact = copy.copy(self), copy.copy(self)
+            exact.precision = "float32"
+            here.throughput = exact.throughput = Throughput()
+            self._error = difference(here.tiles(windows=[0]), exact.tiles(windows=[0]))
+        return self._error
+
+    def _lay_out(self, layer: str) -> None:
+        """Find out where the positions of a layer lie in a window."""
+        self.layer: LayerInfo = self._model.layers[layer]
+        self._error = None
+        whole = self._count_positions()
+        self._first, self.n_positions = 0, whole
+        if (self._crop, self._parts) != (0, 1):
+            stride = self.layer.stride
+            if whole * stride != self._length or self._crop % stride or self._part % stride:
+                raise ValueError(
+                    f"crop and parts must cut layer {layer!r} between positions, {stride} bp "
+                    f"from each other and {whole} in {self._length} bp; got crop = {self._crop}, "
+                    f"parts = {self._parts}, which makes parts of {self._part} bp"
+                )
+            self._first, self.n_positions = self._crop // stride, self._part // stride
+        window = 4 * self.n_positions * self.layer.channels
+        fitting = min(_MOST_WINDOWS, max(1, _BATCH_BYTES // window))
+        self.batch_size = self._wanted_batch or fitting
+        in_range("batch_size", self.batch_size, 1, 2**20)
+        where = self.layer.interval(np.arange(whole), 0)
+        self._starts, self._ends = where[:, 0], where[:, 1]
+        self._inside = (self._starts >= self._edge) & (self._ends <= self._length - self._edge)
+        read = self._inside[self._first : self._first + self._parts * self.n_positions]
+        if not read.any():
+            raise ValueError(
+                f"edge must leave usable positions: with {self._edge} bp, none of {len(read)} "
+                f"positions sees only the inside of a window of {self._length} bp"
+            )
 
     def _count_positions(self) -> int:
         """Ask the model, or run it where it cannot tell."""
         told = getattr(self._model, "n_positions", None)
         if told is not None:
             return int(told(self.layer.name, self._length))
-        return int(self._capture(np.zeros((1, self._length, 4), np.float32)).shape[1])
+        empty = self._put(np.zeros((1, self._length, 4), np.float32))
+        return int(self._model.capture(empty, self.layer.name).shape[1])
 
-    def _usable(self, chrom: str, start: int) -> npt.NDArray[np.bool_]:
-        """Tell which positions of a window may be used."""
-        size = self._genome.chromosomes[chrom]
-        outside = np.array([[-_FAR, 0], [size, _FAR]])
-        starts, ends = self._starts + start, self._ends + start
-        usable = self._inside.copy()
-        for runs in (outside, self._genome.n_runs(chrom), self._black.get(chrom, outside)):
-            if covered_bases(runs, starts[:1], ends[-1:]).any():  # most windows are clean
-                usable &= covered_bases(runs, starts, ends) == 0
-        return usable[::-1] if self._turned else usable
+    def _place(self, row: int) -> tuple[int, int, slice]:
+        """Find the window of a row, its part as the model reads it, and that part's positions."""
+        number, part = divmod(row, self._parts)
+        part = self._parts - 1 - part if self._turned else part
+        first = self._first + part * self.n_positions
+        return number, part, slice(first, first + self.n_positions)
+
+    def _tile(
+        self, piece: Piece, rows: npt.NDArray[np.int64], masks: Mapping[int, npt.NDArray[np.bool_]]
+    ) -> Tile:
+        """Give a piece its numbers and its mask."""
+        part, first = divmod(piece.first - self._first, self.n_positions)
+        if self._parts > 1:
+            part = self._parts - 1 - part if self._turned else part
+            rows = rows[:1] // self._parts * self._parts + part
+        values = np.ascontiguousarray(piece.values.cpu().numpy())
+        where = f"model, layer {self.layer.name!r}"
+        check_finite(values, rows, where=where, first_position=first)
+        last = first + values.shape[1]
+        mask = np.stack([masks[row][first:last] for row in rows.tolist()])
+        return Tile(rows, first, values, mask)
+
+    def _sequences(
+        self, rows: npt.NDArray[np.int64], batch: npt.NDArray[np.float32]
+    ) -> "torch.Tensor":
+        """Fill a batch with the windows' sequences, and give it as (b, length, 4)."""
+        numbers = np.unique(rows // self._parts) if self._parts > 1 else rows
+        batch = batch[: len(numbers)]
+        self._genome.onehot(
+            self._inputs[numbers].select("chrom", "start", "end"),
+            pad=True,
+            channels_first=self._channels_first,
+            out=batch,
+        )
+        if self._turned:  # the complement of A C G T is T G C A
+            batch = np.ascontiguousarray(batch[:, ::-1, ::-1])
+        return self._put(batch.swapaxes(1, 2) if self._channels_first else batch)
+
+    def _put(self, onehot: npt.NDArray[np.float32]) -> "torch.Tensor":
+        import torch
+
+        batch = torch.from_numpy(onehot)
+        return batch if self._device is None else batch.to(self._device)
+
+    def _passes(
+        self, chosen: npt.NDArray[np.int64], batch_size: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        """Group rows into those of one forward pass: several windows, or parts of one."""
+        if self._parts > 1:
+            changes = np.flatnonzero(np.diff(chosen // self._parts)) + 1
+            yield from np.split(chosen, changes) if len(chosen) else []
+            return
+        for first in range(0, len(chosen), batch_size):
+            yield chosen[first : first + batch_size]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Compute in the precision that is wanted."""
+        import torch
+
+        if self.precision == "float32":
+            return nullcontext()
+        module = getattr(self._model, "module", None)
+        example = None if module is None else next(module.parameters(), None)
+        device = torch.device(self._device or "cpu") if example is None else example.device
+        return torch.autocast(device.type, getattr(torch, self.precision))
 
 
-def write_cache(
-    source: ActivationSource,
-    path: str | Path,
-    *,
-    dtype: Literal["float16", "float32"] = "float16",
-    model: str = "",
-    resume: bool = True,
-    progress: Progress | None = None,
-) -> None:
-    """Write the activations of every window to an HDF5 file.
-
-    Work goes on in ``PATH.part``, which takes its name when it is complete. An interrupted
-    file, also one of a killed process, is continued after the last block that is whole, so
-    that blocks, and therefore the numbers, are those of a run without interruption.
+class ModelLayers:
+    r"""Several layers of one model over the same windows; a `LayersSource`.
 
     Parameters
     ----------
     source
-        The activations.
-    path
-        The file to write.
-    dtype
-        Type of the numbers in it.
-    model
-        Name of the model, kept in the file; a file of another model is not continued.
-    resume
-        Continue an interrupted file, and leave a complete one of the same layer, model and
-        windows as it is. Otherwise begin anew.
-    progress
-        Is told of every window.
+        One of the layers, or any other of the model: windows and all options are taken from it.
+    layers
+        The layers.
 
-    Raises
-    ------
-    ValueError
-        If an interrupted file was begun for something else, or float16 cannot hold a value.
-    OSError
-        If the disk is full; what is written is kept for the next attempt.
+    Examples
+    --------
+    >>> import torch
+    >>> from saers.models.module import ModuleModel
+    >>> path = getfixture("tmp_path") / "genome.fa"
+    >>> _ = path.write_text(">chr1\nACGTACGT\n")
+    >>> model = ModuleModel(torch.nn.Sequential(torch.nn.Conv1d(4, 3, 1), torch.nn.ReLU()))
+    >>> windows = pl.DataFrame(
+    ...     {"window": [0], "chrom": ["chr1"], "start": [0], "end": [8], "split": ["train"]}
+    ... )
+    >>> both = ModelLayers(ModelActivations(model, "0", Genome(path), windows), ["0", "1"])
+    >>> [(layer, tile.values.shape) for layer, tile in both.tiles()]
+    [('0', (1, 8, 3)), ('1', (1, 8, 3))]
     """
-    one_of("dtype", dtype, ("float16", "float32"))
-    target, part = Path(path), Path(f"{path}.part")
-    progress = progress or SILENT
-    header = _header(source, dtype, model)
-    if resume and target.is_file() and _difference(target, header, source) == "":
+
+    def __init__(self, source: ModelActivations, layers: Sequence[str]) -> None:
+        made = [source.at(layer) for layer in layers]
+        self._sources = {one.layer.name: one for one in made}
+        if not made or len(self._sources) < len(made):
+            raise ValueError(f"layers must be one or more, each once, got {', '.join(layers)}")
+
+    @property
+    def sources(self) -> Mapping[str, StreamedSource]:
+        """Each layer by itself, by its name."""
+        return self._sources
+
+    @property
+    def throughput(self) -> Throughput:
+        """What was read so far."""
+        return next(iter(self._sources.values())).throughput
+
+    def tiles(
+        self, *, windows: Sequence[int] | None = None, layers: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Tile]]:
+        """Yield (layer, tile), of each layer what its own source yields, in that order."""
+        chosen = list(self._sources) if layers is None else layers
+        return _read({layer: self._sources[layer] for layer in chosen}, windows)
+
+
+def _read(
+    sources: Mapping[str, ModelActivations], windows: Sequence[int] | None
+) -> Iterator[tuple[str, Tile]]:
+    """Run the model over windows, and yield the tiles of its layers."""
+    head = next(iter(sources.values()))
+    chosen = check_windows(windows, head.windows.height)
+    batch_size = min(source.batch_size for source in sources.values())
+    most = min(len(chosen), batch_size) if head._parts == 1 else 1
+    shape = (most, 4, head._length) if head._channels_first else (most, head._length, 4)
+    batch = np.empty(shape, np.float32)
+    for rows in head._passes(chosen, batch_size):
+        with head.throughput.timed():
+            onehot = head._sequences(rows, batch)
+            masks = {
+                name: {row: source.mask(row) for row in rows.tolist()}
+                for name, source in sources.items()
+            }
+        pieces = _pieces(sources, onehot, rows)
+        while True:
+            with head.throughput.timed(), head._autocast():
+                piece = next(pieces, None)
+            if piece is None:
+                break
+            tile = sources[piece.layer]._tile(piece, rows, masks[piece.layer])
+            if np.may_share_memory(tile.values, batch):  # a layer may hand its input on
+                tile = tile._replace(values=tile.values.copy())
+            head.throughput.count(tile.values)
+            yield piece.layer, tile
+        head.throughput.bases += len(rows) * head._part
+
+
+def _pieces(
+    sources: Mapping[str, ModelActivations], onehot: "torch.Tensor", rows: npt.NDArray[np.int64]
+) -> Iterator[Piece]:
+    """Compute layers in one pass where the model can, else one after the other."""
+    head = next(iter(sources.values()))
+    parts = [head._place(row)[1] for row in rows.tolist()] if head._parts > 1 else [0]
+    if isinstance(head._model, PiecewiseModel):
+        starts = [head._crop + part * head._part for part in parts]
+        spans = [(start, start + head._part) for start in starts]
+        yield from head._model.pieces(onehot, list(sources), spans)
         return
-    with _naming(part):
-        if not (resume and part.is_file() and _can_continue(part, header, source, progress)):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            _begin(part, header, source)
-        _fill(part, source, progress)
-        part.replace(target)
-
-
-def _common_length(windows: pl.DataFrame, input_length: int | None) -> int:
-    """Require windows of one length, the one that the model reads."""
-    lengths = (windows["end"] - windows["start"]).unique().sort().to_list()
-    if len(lengths) != 1:
-        raise ValueError(f"windows must have one length, got {lengths[:4] or 'no windows'}")
-    if input_length not in (None, lengths[0]):
-        raise ValueError(
-            f"windows must be {input_length} bp long, as the model's input, got {lengths[0]}"
-        )
-    return int(lengths[0])
-
-
-def _header(source: ActivationSource, dtype: str, model: str) -> dict[str, str | int]:
-    """List what a cache says about itself."""
-    layer = source.layer
-    values = (layer.name, layer.stride, layer.window_lo, layer.window_hi)
-    return {**dict(zip(LAYER_ATTRIBUTES, values, strict=True)), "model": model, "dtype": dtype}
-
-
-def _begin(part: Path, header: dict[str, str | int], source: ActivationSource) -> None:
-    """Lay out a file in full, so that later writes change numbers only, never its structure."""
-    shape = (source.windows.height, source.n_positions, source.layer.channels)
-    dtype = np.dtype(str(header["dtype"]))
-    needed, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise OSError(
-            errno.ENOSPC, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free"
-        )
-    rows = min(shape[1], max(1, _CHUNK_BYTES // (shape[2] * dtype.itemsize)))
-    with h5py.File(part, "w") as file:
-        file.attrs.update(header)
-        _allocate(file, DATASET, shape, dtype, (1, rows, shape[2]))
-        _allocate(file, MASK, shape[:2], np.dtype(bool), (1, shape[1]))
-        table = file.create_group(WINDOW_TABLE)
-        for name in ("chrom", "split"):
-            table[name] = np.array(source.windows[name].to_list(), dtype=h5py.string_dtype())
-        for name in ("start", "end"):
-            table[name] = source.windows[name].to_numpy()
-        file[DONE] = np.zeros(1, np.int64)
-
-
-def _allocate(
-    file: h5py.File,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[np.generic],
-    chunks: tuple[int, ...],
-) -> None:
-    """Make a chunked dataset whose chunks have their places from the start."""
-    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    layout.set_chunk(chunks)
-    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    layout.set_obj_track_times(False)  # equal runs, equal files
-    kind = h5py.h5t.py_create(dtype, logical=True)
-    h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), layout)
-
-
-def _fill(part: Path, source: ActivationSource, progress: Progress) -> None:
-    """Write the windows that are not yet there, and count them once they are written.
-
-    The bytes of a chunk go straight to their place: HDF5 itself does not survive a full disk.
-    """
-    total = source.windows.height
-    with h5py.File(part, "r") as layout, part.open("r+b", buffering=0) as file:
-        done = int(layout[DONE][0])
-        progress.start("capture", total)
-        progress.advance(done)
-        for block in source.blocks(windows=range(done, total)):
-            numbers = _cast(block, layout[DATASET].dtype)
-            for row in range(len(numbers)):
-                _put(file, layout[DATASET], done + row, numbers[row])
-                _put(file, layout[MASK], done + row, block.mask[row])
-            done += len(numbers)
-            _write(file, layout[DONE].id.get_offset(), np.array([done], np.int64).tobytes())
-            progress.advance(len(numbers))
-        os.fsync(file.fileno())
-
-
-def _put(file: BinaryIO, dataset: h5py.Dataset, row: int, values: npt.NDArray[Any]) -> None:
-    """Write one row of a dataset, chunk by chunk."""
-    step = dataset.chunks[1]
-    chunk = np.zeros(dataset.chunks[1:], dataset.dtype)
-    for first in range(0, len(values), step):
-        part = values[first : first + step]
-        chunk[: len(part)] = part
-        place = (row, first) + (0,) * (dataset.ndim - 2)
-        _write(file, dataset.id.get_chunk_info_by_coord(place).byte_offset, chunk.tobytes())
-
-
-def _write(file: BinaryIO, offset: int, content: bytes) -> None:
-    """Write all of the bytes at a place of a file."""
-    view = memoryview(content)
-    file.seek(offset)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _cast(block: ActivationBlock, dtype: np.dtype[Any]) -> npt.NDArray[np.floating[Any]]:
-    """Bring activations into the type of the file, which must be able to hold them."""
-    with np.errstate(over="ignore"):  # looked for below, by name
-        numbers = block.values.astype(dtype)
-    if dtype == np.float16 and not np.isfinite(numbers.max() - numbers.min()):
-        _refuse_overflow(block, numbers)
-    return numbers
-
-
-def _refuse_overflow(block: ActivationBlock, numbers: npt.NDArray[np.floating[Any]]) -> None:
-    """Name the first value that float16 cannot hold."""
-    bad = np.argwhere(~np.isfinite(numbers))
-    if len(bad):
-        row, position, channel = bad[0].tolist()
-        raise ValueError(
-            f"dtype must be float32: activation {block.values[row, position, channel]:g} in "
-            f"window {block.windows[row]}, channel {channel} is too large for float16"
-        )
-
-
-def _difference(path: Path, header: dict[str, str | int], source: ActivationSource) -> str:
-    """Say in what a cache differs from what would be written; empty where in nothing."""
-    with h5py.File(path, "r") as file:
-        for key, value in header.items():
-            found = file.attrs.get(key)
-            if found != value:
-                return f"{key} {found}, not {value}"
-        layer, windows = read_header(file)
-        positions = file[DATASET].shape[1]
-    if (layer, positions) != (source.layer, source.n_positions):
-        return f"{layer.channels} channels at {positions} positions"
-    return "" if windows.equals(source.windows) else "other windows"
-
-
-def _can_continue(
-    part: Path, header: dict[str, str | int], source: ActivationSource, progress: Progress
-) -> bool:
-    """Tell whether an interrupted file can be continued; one that cannot be read is not."""
-    try:
-        difference = _difference(part, header, source)
-    except (OSError, KeyError, ValueError) as error:
-        progress.say(f"{part} cannot be continued and is begun anew: {error}")
-        return False
-    if difference:
-        raise ValueError(
-            f"{part} was begun for something else ({difference}); delete it, or begin anew "
-            "with resume=False"
-        )
-    return True
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name and the cause into errors of writing."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        full = "No space left" in str(error) or error.errno == errno.ENOSPC
-        number = errno.ENOSPC if full else (error.errno or errno.EIO)
-        reason = f"{os.strerror(number)} ({error})" if error.args else os.strerror(number)
-        raise OSError(number, reason, str(path)) from error
+    together = getattr(head._model, "capture_layers", None)
+    found = together(onehot, list(sources)) if together and len(sources) > 1 else {}
+    for layer, source in sources.items():
+        values = found[layer] if found else head._model.capture(onehot, layer)
+        for part in parts:
+            first = source._first + part * source.n_positions
+            yield Piece(layer, first, values[:, first : first + source.n_positions])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from saers import _core, schema
+
+_PLACES = 8192  # whose features are compared with each other at a time
 
 
 class Codes(NamedTuple):
@@ -21,6 +23,44 @@ class Codes(NamedTuple):
     """Features, (n, k) or (windows, positions, k)."""
     values: Any
     """Activations, of the same shape."""
+
+
+def combined(one: Codes, other: Codes, how: Literal["mean", "max"]) -> Codes:
+    """Combine two codes of the same places, as of two strands, feature by feature.
+
+    Parameters
+    ----------
+    one, other
+        Arrays of (..., k), each feature at most once at a place.
+    how
+        "mean" of the two activations or the greater, "max"; a feature that one lacks is 0 there.
+
+    Returns
+    -------
+    Codes
+        (..., 2 k).
+
+    Examples
+    --------
+    >>> one = Codes(np.array([[3, 7]]), np.array([[1.0, 4.0]], np.float32))
+    >>> other = Codes(np.array([[7, 5]]), np.array([[2.0, 8.0]], np.float32))
+    >>> combined(one, other, "mean")
+    Codes(indices=array([[3, 7, 7, 5]]), values=array([[0.5, 3. , 0. , 4. ]], dtype=float32))
+    """
+    share = np.float32(0.5 if how == "mean" else 1)
+    indices = np.concatenate([one.indices, other.indices], axis=-1)
+    values = np.concatenate([one.values, other.values], axis=-1) * share
+    k = one.values.shape[-1]
+    flat = values.reshape(-1, values.shape[-1])
+    names = indices.reshape(flat.shape)
+    for first in range(0, len(flat), _PLACES):
+        ours, theirs = np.split(flat[first : first + _PLACES], [k], axis=1)
+        mine, its = np.split(names[first : first + _PLACES], [k], axis=1)
+        same = (mine[:, :, None] == its[:, None, :]) & (ours > 0)[:, :, None]
+        partner = np.where(same, theirs[:, None, :], np.float32(0)).max(axis=2, initial=0)
+        ours[:] = ours + partner if how == "mean" else np.maximum(ours, partner)
+        theirs[same.any(axis=1)] = 0  # ours has it
+    return Codes(indices, values)
 
 
 class TopSeqlets:

@@ -16,8 +16,10 @@ from saers.progress import Progress
 from saers.recipe import Recipe, unknown_key
 from saers.splicing import same_layer
 from saers.store import RunStore
+from saers.windows import whole_windows
 
 if TYPE_CHECKING:
+    from saers.capture import ModelActivations
     from saers.models.base import SequenceModel
     from saers.sae.config import TrainConfig
 
@@ -30,6 +32,8 @@ class Context:
     recipe: Recipe
     progress: Progress
     threads: int | None = None
+    wanted: tuple[str, ...] = ()
+    """Layers that are asked of the model; empty: that of the recipe."""
 
     @cached_property
     def genome(self) -> Genome:
@@ -39,7 +43,7 @@ class Context:
     @cached_property
     def model(self) -> "SequenceModel":
         """The model of the recipe."""
-        return load_model(self.recipe)
+        return load_model(self.recipe, layers=self.wanted)
 
     @property
     def device(self) -> str | None:
@@ -77,22 +81,26 @@ class Context:
             return open_activations(self.store.path("activations"))
         if self.recipe.capture.activations:
             return open_activations(self.recipe.capture.activations)
-        return self.stream(self.store.read_table("windows"))
+        return self.stream(self._inputs())
 
-    def stream(self, windows: pl.DataFrame) -> ActivationSource:
-        """Activations computed by the model, window by window."""
+    def stream(self, windows: pl.DataFrame) -> "ModelActivations":
+        """Activations computed by the model over windows as it sees them, whole."""
         from saers.capture import ModelActivations
         from saers.intervals import read_bed
 
         section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
+        own = self.recipe.model.layer if self.recipe.model else ""
         return ModelActivations(
             self.model,
-            self.recipe.model.layer if self.recipe.model else "",
+            self.wanted[0] if self.wanted else own,
             self.genome,
             windows,
             batch_size=section.batch_size,
             blacklist=read_bed(blacklist) if blacklist else None,
             edge=section.edge,
+            crop=section.crop,
+            parts=section.parts,
+            precision=section.precision,
         )
 
     def layers(self, names: Sequence[str]) -> dict[str, ActivationSource]:
@@ -102,19 +110,31 @@ class Context:
 
         section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
         made = layer_sources(
-            load_model(self.recipe, whole=True),
+            load_model(self.recipe, layers=names),
             names,
             self.genome,
-            self.store.read_table("windows"),
+            self._inputs(),
             batch_size=section.batch_size,
             blacklist=read_bed(blacklist) if blacklist else None,
             edge=section.edge,
+            crop=section.crop,
+            parts=section.parts,
+            precision=section.precision,
         )
         return dict(made)
 
+    def _inputs(self) -> pl.DataFrame:
+        """Windows of the run as the model sees them."""
+        section, windows = self.recipe.capture, self.store.read_table("windows")
+        return whole_windows(windows, crop=section.crop, parts=section.parts)
 
-def load_model(recipe: Recipe, *, whole: bool = False) -> "SequenceModel":
+
+def load_model(
+    recipe: Recipe, *, whole: bool = False, layers: Sequence[str] = ()
+) -> "SequenceModel":
     """Load the model of a recipe: as much as its layer needs, or the whole with its outputs.
+
+    ``layers`` stand in for the recipe's own.
 
     Raises
     ------
@@ -128,7 +148,7 @@ def load_model(recipe: Recipe, *, whole: bool = False) -> "SequenceModel":
         raise ValueError("the recipe has no [model]: activations alone have no outputs")
     return load(
         section.source,
-        layer=None if whole else section.layer,
+        layer=None if whole else (layers or section.layer),
         adapter=section.adapter,
         options=section.options,
         weights=section.weights or None,

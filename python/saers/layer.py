@@ -2,10 +2,11 @@
 
 Every later stage reads an `ActivationSource`: a model that is run while it is read
 (`saers.capture.ModelActivations`) or HDF5 files (`saers.activations.FileActivations`). Both
-give blocks of whole windows, so that nobody holds more than one block.
+give blocks of whole windows, so that nobody holds more than one block. A model gives tiles as
+well, which are parts of windows, as it makes them: a window of a large model takes gigabytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -83,6 +84,19 @@ class ActivationBlock(NamedTuple):
     """(b, positions), True where a position may be used."""
 
 
+class Tile(NamedTuple):
+    """Consecutive positions of one or more windows, all channels."""
+
+    windows: npt.NDArray[np.int64]
+    """Numbers of the windows, (b,)."""
+    first_position: int
+    """Position of the first row within each window."""
+    values: npt.NDArray[np.float32]
+    """Activations, C-contiguous (b, n, channels)."""
+    mask: npt.NDArray[np.bool_] | None
+    """Usable positions, (b, n); None where all are."""
+
+
 @runtime_checkable
 class ActivationSource(Protocol):
     """Gives the activations of one layer for a table of windows."""
@@ -103,8 +117,62 @@ class ActivationSource(Protocol):
         """Yield every window once, or those numbered ``windows``, in that order."""
 
 
+@runtime_checkable
+class StreamedSource(ActivationSource, Protocol):
+    """A source that is computed while it is read."""
+
+    def tiles(self, *, windows: Sequence[int] | None = None) -> Iterator[Tile]:
+        """Yield what `blocks` yields as it is made: each window by rising positions."""
+
+    def mask(self, window: int) -> npt.NDArray[np.bool_]:
+        """Tell which positions of a window may be used, (positions,), without computing it."""
+
+    def reverse(self) -> "StreamedSource":
+        """Read the reverse complement of every window; position ``i`` becomes the i-th last."""
+
+
+class LayersSource(Protocol):
+    """Several layers of one model over the same windows, from one pass for all of them."""
+
+    @property
+    def sources(self) -> Mapping[str, StreamedSource]:
+        """Each layer by itself, by its name."""
+
+    def tiles(
+        self, *, windows: Sequence[int] | None = None, layers: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, Tile]]:
+        """Yield (layer, tile): of each layer what its own source yields, in that order.
+
+        ``layers`` names those that are wanted; None: all. How tiles of different layers follow
+        each other is not said, but all of a pass are given before the next pass begins.
+        """
+
+
+def tiles_of(source: ActivationSource, windows: Sequence[int] | None = None) -> Iterator[Tile]:
+    """Yield a source in the smallest pieces that it has: tiles, or blocks of whole windows.
+
+    Examples
+    --------
+    >>> class Source:
+    ...     layer, n_positions, windows = LayerInfo("conv", 1, 1, 0, 0), 3, pl.DataFrame()
+    ...     def blocks(self, *, windows=None):
+    ...         yield ActivationBlock(np.array([7]), np.zeros((1, 3, 1)), np.ones((1, 3), bool))
+    >>> [(tile.windows.tolist(), tile.values.shape) for tile in tiles_of(Source())]
+    [([7], (1, 3, 1))]
+    """
+    if isinstance(source, StreamedSource):
+        yield from source.tiles(windows=windows)
+        return
+    for block in source.blocks(windows=windows):
+        yield Tile(block.windows, 0, np.ascontiguousarray(block.values), block.mask)
+
+
 def check_finite(
-    values: npt.NDArray[np.floating[Any]], windows: npt.NDArray[np.int64], *, where: str
+    values: npt.NDArray[np.floating[Any]],
+    windows: npt.NDArray[np.int64],
+    *,
+    where: str,
+    first_position: int = 0,
 ) -> None:
     """Require that no activation is NaN or infinite.
 
@@ -116,6 +184,8 @@ def check_finite(
         (b,) numbers of their windows.
     where
         File or model that they come from.
+    first_position
+        Position of the first row.
 
     Raises
     ------
@@ -134,7 +204,7 @@ def check_finite(
         block, position, channel = bad[0].tolist()
         raise FormatError(
             f"{where}: activation {values[block, position, channel]} in window "
-            f"{windows[block]}, position {position}, channel {channel} "
+            f"{windows[block]}, position {first_position + position}, channel {channel} "
             f"({len(bad)} such values in this block)"
         )
 

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saers import checks, steps
+from saers import capturing, checks, steps
 from saers._core import __version__
 from saers.context import Context, check_train_options, outside_files
 from saers.digests import Digest, digest_path, digest_text
@@ -53,7 +53,7 @@ class Stage:
 STAGES: tuple[Stage, ...] = (
     Stage(
         "capture",
-        steps.capture,
+        capturing.capture,
         ("model", "genome", "windows", "capture"),
         (),
         ("windows", "layer", "activations"),

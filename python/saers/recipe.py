@@ -81,6 +81,14 @@ class CaptureSection(Section):
     edge: Natural = 0
     """Positions whose receptive window comes closer than this (bp) to a window's end are not
     used."""
+    crop: Natural = 0
+    """Base pairs at both ends of a window whose positions are not read (SAE-Borzoi reads the
+    codes of the middle 196,608 bp of 524,288: 163840)."""
+    parts: Positive = 1
+    """Parts into which the positions of a window are divided; each is a window of the run.
+    Borzoi's convolutions are computed for those parts alone that are read."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the computation; what it costs in accuracy is measured on the first window."""
     device: str = "auto"
     """"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" …"""
     activations: str = ""
@@ -93,6 +101,9 @@ class EncodeSection(Section):
 
     split: Literal["all", "train", "holdout"] = "all"
     """Which windows are searched for seqlets."""
+    strands: Literal["forward", "mean", "max"] = "forward"
+    """"mean" and "max" read the reverse complement too, and give a feature the mean or the
+    greater of its activations on the two strands of a place."""
     codes: bool = False
     """Also write all sparse codes (codes/codes.h5)."""
     per_window: Positive = 8

@@ -16,6 +16,7 @@ from saers.recipe import Recipe
 from saers.splicing import Splice
 from saers.store import RunStore
 from saers.tracks import read_targets
+from saers.windows import common_length, whole_windows
 
 if TYPE_CHECKING:
     import torch
@@ -60,12 +61,17 @@ class RunInputs:
     def windows(self, split: str, limit: int | None = None) -> pl.DataFrame:
         """Choose windows of a split; of too many, some that are spread over all.
 
+        They are as the model sees them, whole also where a run reads parts of them.
+
         Raises
         ------
         ValueError
             If the split has none.
         """
-        table = self.store.read_table("windows")
+        section = self.recipe.capture
+        table = whole_windows(
+            self.store.read_table("windows"), crop=section.crop, parts=section.parts
+        )
         chosen = table if split == "all" else table.filter(pl.col("split") == split)
         if chosen.is_empty():
             raise ValueError(
@@ -101,8 +107,7 @@ class RunInputs:
         import torch
 
         genome = Genome(self.recipe.genome.fasta)
-        own = self.store.read_table("windows").select(pl.col("end") - pl.col("start"))
-        length = self.model.input_length or int(own.item(0, 0))
+        length = self.model.input_length or common_length(self.windows("all"))
         # The middle bases of both meet, of two the left one.
         first = (pl.col("start") + pl.col("end") - 1) // 2 - (length - 1) // 2
         windows = places.select("chrom", first.alias("start"), (first + length).alias("end"))

@@ -1,50 +1,30 @@
-"""From activations to seqlets: which features matter, and the stretches that wake them.
+"""From codes to seqlets: which features matter, and the stretches that wake them.
 
-``encode_source`` runs every position through the autoencoder once and leaves each feature's
-best positions in a `TopSeqlets`. From these, ``features_table`` ranks and selects the features
-by SAE-Borzoi's rules, ``seqlets_table`` gives positions their place and letters in the genome,
-and ``write_fasta`` writes one file a feature, as motif programs want them.
+From each feature's best positions, which `saers.encoding.encode_source` leaves in a
+`TopSeqlets`, ``features_table`` ranks and selects the features by SAE-Borzoi's rules,
+``seqlets_table`` gives positions their place and letters in the genome, and ``write_fasta``
+writes one file a feature, as motif programs want them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
 import polars as pl
 
 from saers import schema
 from saers.checks import in_range
-from saers.code_files import CodesWriter, Places, write_codes
-from saers.codes import Codes, TopSeqlets
 from saers.genome import Genome
-from saers.layer import ActivationBlock, ActivationSource, LayerInfo
-from saers.progress import SILENT, Progress
+from saers.layer import LayerInfo
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 Width: TypeAlias = Literal["rf", "paper"] | int
 
 # Borzoi's conv1d_1..4, known by stride and channels -> the width that SAE-Borzoi cuts out.
 _PAPER_WIDTHS = {(2, 608): 14, (4, 736): 18, (8, 896): 26, (16, 1056): 34}
-
-
-class Encoder(Protocol):
-    """What is needed of an autoencoder."""
-
-    @property
-    def k(self) -> int:
-        """Active features of a position."""
-
-    def to(self, device: str | torch.device) -> object:
-        """Move to a device."""
-
-    def encode(self, x: torch.Tensor) -> Codes:
-        """Encode (n, channels) activations."""
 
 
 def distance_of(layer: LayerInfo) -> int:
@@ -56,121 +36,6 @@ def distance_of(layer: LayerInfo) -> int:
     12
     """
     return -(-layer.receptive_field // layer.stride)
-
-
-def encode_source(
-    sae: Encoder,
-    source: ActivationSource,
-    top: TopSeqlets,
-    *,
-    windows: Sequence[int] | None = None,
-    batch_size: int = 8192,
-    device: str | torch.device | None = None,
-    codes_path: str | Path | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Encode every usable position once and feed the codes to ``top``.
-
-    Masked positions are not encoded; they come with activations of 0.
-
-    Parameters
-    ----------
-    sae
-        The autoencoder.
-    source
-        Activations of a layer.
-    top
-        Keeps the best seqlets; nothing else of the codes stays in memory.
-    windows
-        Numbers of the windows to encode; default: all.
-    batch_size
-        Positions to encode at a time.
-    device
-        Where to encode; the autoencoder is moved there. Default: the CPU, where it must be.
-    codes_path
-        Also write all codes to this file (`saers.code_files.write_codes`).
-    progress
-        Is told of the windows done.
-
-    Returns
-    -------
-    int
-        Number of positions encoded.
-
-    Raises
-    ------
-    ValueError
-        If an activation of a feature is NaN or infinite.
-
-    Examples
-    --------
-    >>> import torch
-    >>> class Identity:
-    ...     k = 1
-    ...     def encode(self, x):
-    ...         values, indices = x.topk(1)
-    ...         return Codes(indices, values)
-    >>> class Source:
-    ...     layer, n_positions = LayerInfo("conv", 2, 1, 0, 0), 2
-    ...     windows = pl.DataFrame({"window": [0]})
-    ...     def blocks(self, *, windows=None):
-    ...         values = np.array([[[1, 0], [0, 3]]], dtype=np.float32)
-    ...         yield ActivationBlock(np.array([0]), values, np.array([[True, True]]))
-    >>> top = TopSeqlets(2, per_window=1, per_feature=1, min_distance=1)
-    >>> encode_source(Identity(), Source(), top)
-    2
-    >>> top.finish().select("feature", "position", "activation").rows()
-    [(0, 0, 1.0), (1, 1, 3.0)]
-    """
-    in_range("batch_size", batch_size, 1, 2**31)
-    watcher = SILENT if progress is None else progress
-    watcher.start("encode", source.windows.height if windows is None else len(windows))
-    if device is not None:
-        sae.to(device)
-    encoded = 0
-    with _codes_writer(codes_path, top.n_features, source, sae.k) as writer:
-        for block in source.blocks(windows=windows):
-            codes = _encode_block(sae, block, batch_size, device)
-            top.update(block.windows, codes.indices, codes.values)
-            if writer is not None:
-                writer.append(block.windows, codes)
-            encoded += int(block.mask.sum())
-            watcher.advance(len(block.windows))
-    return encoded
-
-
-def _codes_writer(
-    path: str | Path | None, n_features: int, source: ActivationSource, k: int
-) -> AbstractContextManager[CodesWriter | None]:
-    if path is None:
-        return nullcontext()
-    places = Places(source.windows, source.layer)
-    return write_codes(
-        path, n_features=n_features, n_positions=source.n_positions, k=k, places=places
-    )
-
-
-def _encode_block(
-    sae: Encoder, block: ActivationBlock, batch_size: int, device: str | torch.device | None
-) -> Codes:
-    """Encode the usable positions of a block, the others get 0."""
-    import torch
-
-    from saers.sae.module import with_width
-
-    shape = (*block.mask.shape, sae.k)
-    codes = Codes(np.zeros(shape, dtype=np.uint32), np.zeros(shape, dtype=np.float32))
-    usable = np.flatnonzero(block.mask)
-    rows = block.values.reshape(-1, block.values.shape[-1])
-    with torch.inference_mode():
-        for first in range(0, len(usable), batch_size):
-            chosen = usable[first : first + batch_size]
-            found = sae.encode(torch.from_numpy(rows[chosen]).to(device))
-            if found.values.shape[1] != sae.k:  # a threshold decides how many there are
-                found = with_width(found, sae.k)
-            codes.indices.reshape(-1, sae.k)[chosen] = found.indices.cpu().numpy()
-            codes.values.reshape(-1, sae.k)[chosen] = found.values.cpu().numpy()
-    return codes
 
 
 def features_table(

@@ -3,14 +3,14 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from saers.capture import ModelActivations
+from saers.capture import ModelActivations, Precision
 from saers.genome import Genome
-from saers.models.base import SequenceModel
+from saers.models.base import Piece, PiecewiseModel, SequenceModel
 
 if TYPE_CHECKING:
     import torch
@@ -56,9 +56,10 @@ class SharedForward:
         self.layers = model.layers
         self.channels_first = bool(getattr(model, "channels_first", False))
         self.n_positions = getattr(model, "n_positions", None)
+        self.module = getattr(model, "module", None)
         self.forwards = 0
         """Forward passes that were run for captures."""
-        self._waiting: OrderedDict[tuple[bytes, str], torch.Tensor] = OrderedDict()
+        self._waiting: OrderedDict[tuple[bytes, str], list[Piece]] = OrderedDict()
         self._lock = threading.Lock()  # readers of several layers ask at the same time
 
     def __call__(self, onehot: "torch.Tensor") -> Any:  # noqa: ANN401
@@ -75,32 +76,66 @@ class SharedForward:
         """Compute a layer, or hand out what was computed for another."""
         if layer not in self._names:
             return self._model.capture(onehot, layer)
-        content = onehot.detach().cpu().contiguous().numpy().tobytes()
-        key = hashlib.blake2b(content, digest_size=16).digest()
-        with self._lock:
-            found = self._waiting.pop((key, layer), None)
-            if found is not None:
-                return found
-            computed = self._compute(onehot)
-            for name, values in computed.items():
-                if name != layer:
-                    self._waiting[key, name] = values.cpu()
-            self._drop()
-            return computed[layer]
+        import torch
 
-    def _compute(self, onehot: "torch.Tensor") -> "dict[str, torch.Tensor]":
+        found = [piece.values for piece in self._taken(onehot, layer, ())]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+
+    def _taken(
+        self, onehot: "torch.Tensor", layer: str, spans: Sequence[tuple[int, int]]
+    ) -> list[Piece]:
+        """Take pieces of a layer that wait, or have those of all layers computed."""
+        content = onehot.detach().cpu().contiguous().numpy().tobytes()
+        key = hashlib.blake2b(content + repr(spans).encode(), digest_size=16).digest()
+        with self._lock:
+            if (key, layer) not in self._waiting:
+                for piece in self._compute(onehot, spans):
+                    kept = piece._replace(values=piece.values.cpu())
+                    self._waiting.setdefault((key, piece.layer), []).append(kept)
+            found = self._waiting.pop((key, layer))
+            self._drop()
+            return found
+
+    def _compute(
+        self, onehot: "torch.Tensor", _spans: Sequence[tuple[int, int]]
+    ) -> Iterator[Piece]:
         together = getattr(self._model, "capture_layers", None)
         self.forwards += 1 if together is not None else len(self._names)
-        if together is not None:
-            return dict(together(onehot, self._names))
-        return {name: self._model.capture(onehot, name) for name in self._names}
+        found = {} if together is None else together(onehot, self._names)
+        for name in self._names:
+            values = self._model.capture(onehot, name) if together is None else found[name]
+            yield Piece(name, 0, values)
 
     def _drop(self) -> None:
         """Drop what has waited longest, until the rest has room."""
-        held = sum(values.nbytes for values in self._waiting.values())
+        held = sum(map(_bytes, self._waiting.values()))
         while held > self._room:
-            _, values = self._waiting.popitem(last=False)
-            held -= values.nbytes
+            _, pieces = self._waiting.popitem(last=False)
+            held -= _bytes(pieces)
+
+
+def _bytes(pieces: list[Piece]) -> int:
+    return sum(piece.values.nbytes for piece in pieces)
+
+
+class SharedPieces(SharedForward):
+    """Such a model that gives layers piece by piece; a `PiecewiseModel`."""
+
+    def pieces(
+        self,
+        onehot: "torch.Tensor",
+        layers: Sequence[str],
+        spans: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[Piece]:
+        """Compute pieces of layers, or hand out what was computed for another."""
+        whole = [(0, onehot.shape[1])] if spans is None else spans
+        for layer in layers:
+            yield from self._taken(onehot, layer, whole)
+
+    def _compute(self, onehot: "torch.Tensor", spans: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+        self.forwards += 1
+        if isinstance(self._model, PiecewiseModel):
+            yield from self._model.pieces(onehot, self._names, spans or None)
 
 
 def layer_sources(
@@ -113,12 +148,15 @@ def layer_sources(
     device: str | None = None,
     blacklist: pl.DataFrame | None = None,
     edge: int = 0,
+    crop: int = 0,
+    parts: int = 1,
+    precision: Precision = "float32",
 ) -> dict[str, ModelActivations]:
     """Make a source of each of several layers, all from the same forward passes.
 
     Parameters
     ----------
-    model, genome, windows, device, blacklist, edge
+    model, genome, windows, device, blacklist, edge, crop, parts, precision
         As for `ModelActivations`.
     layers
         Names of the layers.
@@ -130,12 +168,13 @@ def layer_sources(
     ValueError
         If there is no such layer, or as `ModelActivations` does.
     """
-    shared = SharedForward(model, layers)
+    piecewise = isinstance(model, PiecewiseModel)
+    shared = SharedPieces(model, layers) if piecewise else SharedForward(model, layers)
 
     def source(layer: str, size: int | None) -> ModelActivations:
         return ModelActivations(
             shared, layer, genome, windows, batch_size=size, device=device, blacklist=blacklist,
-            edge=edge,
+            edge=edge, crop=crop, parts=parts, precision=precision,
         )  # fmt: skip
 
     made = {layer: source(layer, batch_size) for layer in layers}

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from saers import FormatError, _core, schema
-from saers.layer import ActivationSource
+from saers.layer import ActivationSource, tiles_of
 from saers.progress import SILENT, Progress
 from saers.tiles import Part, Source, open_tiles
 
@@ -238,10 +238,11 @@ def stream_stats(
     watcher.start("stats", source.windows.height if windows is None else len(windows))
     stats = ChannelStats(source.layer.channels)
     usable = 0
-    for block in source.blocks(windows=windows):
-        stats.update(block.values, windows=block.windows, mask=block.mask, threads=threads)
-        usable += int(block.mask.sum())
-        watcher.advance(len(block.windows))
+    for tile in tiles_of(source, windows):
+        numbers, first, values, mask = tile
+        stats.update(values, windows=numbers, first_position=first, mask=mask, threads=threads)
+        usable += values.shape[0] * values.shape[1] if mask is None else int(mask.sum())
+        watcher.advance(len(numbers) if first + values.shape[1] == source.n_positions else 0)
     if not usable:
         raise ValueError(f"layer {source.layer.name}: all positions are masked, none is usable")
     return stats.finish()

@@ -4,7 +4,6 @@ A verb takes a :class:`~saers.context.Context` and returns facts for the manifes
 summary table. All science is in the modules it calls; all paths are the store's.
 """
 
-import dataclasses
 import shutil
 import warnings
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from saers.capturing import throughput
 from saers.context import Context, train_config
-from saers.layer import ActivationSource
 from saers.splicing import check_layer
 from saers.store import atomic_directory, atomic_path
 
@@ -30,72 +29,23 @@ ATLAS_TABLES = (
 ANSWERS = ("effects", "shuffled")  # tables of questions that the atlas shows where they are there
 
 
-def capture(context: Context) -> dict[str, Any]:
-    """Choose the windows, measure the layer, and cache activations where asked to."""
-    from saers.activations import open_activations
-    from saers.capture import write_cache
-
-    recipe, store = context.recipe, context.store
-    source: ActivationSource = (
-        open_activations(recipe.capture.activations)
-        if recipe.capture.activations
-        else context.stream(_choose_windows(context))
-    )
-    store.write_table("windows", source.windows)
-    store.write_json("layer", dataclasses.asdict(source.layer))
-    # A finished cache of other options; one that was interrupted is continued.
-    store.path("activations").unlink(missing_ok=True)
-    if recipe.capture.cache == "hdf5" and not recipe.capture.activations:
-        write_cache(
-            source,
-            store.path("activations"),
-            dtype=recipe.capture.dtype,
-            model=context.model_name,
-            progress=context.progress,
-        )
-    layer = source.layer
-    return {
-        "windows": source.windows.height,
-        "positions each": source.n_positions,
-        "channels": layer.channels,
-        "bp receptive window": layer.receptive_field,
-    }
-
-
-def _choose_windows(context: Context) -> pl.DataFrame:
-    from saers.intervals import read_bed
-    from saers.windows import WindowRules, from_bed, tile
-
-    section, blacklist = context.recipe.windows, context.recipe.genome.blacklist
-    rules = WindowRules(
-        max_n=section.max_n,
-        blacklist=read_bed(blacklist) if blacklist else None,
-        holdout=section.holdout,
-        limit=section.limit,
-        seed=context.recipe.seed,
-    )
-    if section.bed:
-        return from_bed(section.bed, context.genome, rules=rules)
-    length = section.length or context.model.input_length
-    if length is None:
-        raise ValueError("windows.length is needed: the model takes input of any length")
-    return tile(
-        context.genome, length, step=section.step, chromosomes=section.chromosomes, rules=rules
-    )
-
-
 def stats(context: Context) -> dict[str, Any]:
     """Measure each channel over the training windows."""
     from saers.stats import stream_stats
 
+    source = context.source()
     table = stream_stats(
-        context.source(),
+        source,
         windows=context.windows("train"),
         threads=context.threads,
         progress=context.progress,
     )
     context.store.write_table("stats", table)
-    return {"channels": table.height, "positions": table["count"].item(0)}
+    return {
+        "channels": table.height,
+        "positions": table["count"].item(0),
+        **throughput(source),
+    }
 
 
 def train(context: Context) -> dict[str, Any]:
@@ -113,8 +63,9 @@ def train(context: Context) -> dict[str, Any]:
             sae.save(folder)
         return {"latents": sae.latents, "k": sae.k}
     config = train_config(options, channels=layer.channels, seed=context.recipe.seed)
+    source = context.source()
     result = train_sae(
-        context.source(),
+        source,
         config,
         device=context.device,
         stats=store.read_table("stats"),
@@ -129,24 +80,27 @@ def train(context: Context) -> dict[str, Any]:
         (folder / "state" / METRICS).rename(folder / METRICS)
     shown = ("fvu", "dead_share", "l0")
     facts = {key: result.metrics[key] for key in shown}
-    return {"latents": result.sae.latents, "k": result.sae.k, **facts}
+    return {"latents": result.sae.latents, "k": result.sae.k, **facts, **throughput(source)}
 
 
 def encode(context: Context) -> dict[str, Any]:
     """Encode every position once and keep each feature's strongest."""
     from saers.codes import TopSeqlets
+    from saers.encoding import encode_source
     from saers.sae.module import SAE
-    from saers.seqlets import distance_of, encode_source
+    from saers.seqlets import distance_of
 
     store, section = context.store, context.recipe.encode
     sae = SAE.load(store.path("sae"))
     distance = section.min_distance or distance_of(context.layer())
     top = TopSeqlets(sae.latents, section.per_window, section.per_feature, distance)
+    source = context.source()
     encoded = encode_source(
         sae,
-        context.source(),
+        source,
         top,
         windows=context.windows(section.split),
+        strands=section.strands,
         device=context.device,
         codes_path=store.path("codes") if section.codes else None,
         progress=context.progress,
@@ -154,7 +108,7 @@ def encode(context: Context) -> dict[str, Any]:
     store.write_table("top", top.finish())
     store.write_table("totals", top.feature_stats())
     store.write_json("encoding", {"positions": encoded, "min_distance": distance})
-    return {"positions": encoded, "positions apart": distance}
+    return {"positions": encoded, "positions apart": distance, **throughput(source)}
 
 
 def seqlets(context: Context) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import h5py
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from saers import FormatError, _core
 from saers.hdf5 import MASK, find_dataset, locate, open_file
-from saers.layer import ActivationSource
+from saers.layer import ActivationSource, Tile, tiles_of
 
 Source: TypeAlias = (
     str | Path | Sequence[str | Path] | h5py.Dataset | npt.ArrayLike | ActivationSource
@@ -31,19 +31,6 @@ _Values: TypeAlias = h5py.Dataset | npt.NDArray[Any]
 TILE_VALUES = 4 * 2**20
 """Values that are read at a time, unless one chunk of a file holds more."""
 _MASK_BYTES = 16 * 2**20
-
-
-class Tile(NamedTuple):
-    """Consecutive positions of one or more windows, all channels."""
-
-    windows: npt.NDArray[np.int64]
-    """Numbers of the windows, (b,)."""
-    first_position: int
-    """Position of the first row within each window."""
-    values: npt.NDArray[np.float32]
-    """Activations, C-contiguous (b, n, channels)."""
-    mask: npt.NDArray[np.bool_] | None
-    """Usable positions, (b, n); None where all are."""
 
 
 class _Opens(Protocol):
@@ -258,7 +245,8 @@ def _slices(values: _Values, name: str, shape: tuple[int, int, int]) -> Iterator
 
 
 def _blocks(source: ActivationSource) -> Iterator[Tile]:
-    for block in source.blocks():
-        values = np.ascontiguousarray(block.values, dtype=np.float32)
-        windows = np.ascontiguousarray(block.windows, dtype=np.int64)
-        yield Tile(windows, 0, values, np.ascontiguousarray(block.mask))
+    for tile in tiles_of(source):
+        values = np.ascontiguousarray(tile.values, dtype=np.float32)
+        windows = np.ascontiguousarray(tile.windows, dtype=np.int64)
+        mask = None if tile.mask is None else np.ascontiguousarray(tile.mask)
+        yield Tile(windows, tile.first_position, values, mask)

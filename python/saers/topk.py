@@ -10,7 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from saers import _core, schema
-from saers.tiles import Source, Tile, Tiles, open_tiles
+from saers.layer import Tile
+from saers.tiles import Source, Tiles, open_tiles
 
 # Channel, rank, position and value, as the kernel gives them.
 _Columns: TypeAlias = tuple[

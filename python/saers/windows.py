@@ -140,6 +140,76 @@ def from_regions(
     return _finish(regions, genome, rules, where="regions")
 
 
+def common_length(windows: pl.DataFrame) -> int:
+    """Require windows of one length, and tell it in bp.
+
+    Examples
+    --------
+    >>> common_length(pl.DataFrame({"start": [0, 4], "end": [4, 9]}))
+    Traceback (most recent call last):
+    ...
+    ValueError: windows must have one length, got [4, 5]
+    """
+    lengths = (windows["end"] - windows["start"]).unique().sort().to_list()
+    if len(lengths) != 1:
+        raise ValueError(f"windows must have one length, got {lengths[:4] or 'no windows'}")
+    return int(lengths[0])
+
+
+def in_parts(windows: pl.DataFrame, *, crop: int = 0, parts: int = 1) -> pl.DataFrame:
+    """Cut off both ends of windows, and divide what is left of each into equal parts.
+
+    Parameters
+    ----------
+    windows
+        Table of windows (`schema.WINDOWS`) of one length.
+    crop
+        Base pairs to cut off at both ends.
+    parts
+        Parts of a window; part ``q`` of window ``w`` has number ``w * parts + q``.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left, or it cannot be divided so.
+
+    Examples
+    --------
+    >>> rows = {"window": [0], "chrom": ["chr1"], "start": [100], "end": [120]}
+    >>> whole = pl.DataFrame(rows | {"split": ["train"]})
+    >>> in_parts(whole, crop=4, parts=2).rows()
+    [(0, 'chr1', 104, 110, 'train'), (1, 'chr1', 110, 116, 'train')]
+    >>> whole_windows(in_parts(whole, crop=4, parts=2), crop=4, parts=2).equals(whole)
+    True
+    """
+    length = common_length(windows)
+    in_range("crop", crop, 0, (length - 1) // 2)
+    in_range("parts", parts, 1, length - 2 * crop)
+    size, rest = divmod(length - 2 * crop, parts)
+    if rest:
+        raise ValueError(
+            f"parts must divide the {length - 2 * crop:,} bp that are read of a window, got {parts}"
+        )
+    starts = windows["start"].to_numpy()[:, None] + crop + size * np.arange(parts)
+    chosen = np.repeat(np.arange(windows.height), parts)
+    frame = windows[chosen].with_columns(
+        window=pl.int_range(pl.len()),
+        start=pl.Series(starts.ravel()),
+        end=pl.Series(starts.ravel() + size),
+    )
+    return schema.conform(frame, schema.WINDOWS, table="windows")
+
+
+def whole_windows(windows: pl.DataFrame, *, crop: int = 0, parts: int = 1) -> pl.DataFrame:
+    """Undo `in_parts`: find the windows, as a model sees them, that a table was made of."""
+    size = common_length(windows)
+    start = pl.col("start") - crop
+    frame = windows[::parts].with_columns(
+        window=pl.int_range(pl.len()), start=start, end=start + parts * size + 2 * crop
+    )
+    return schema.conform(frame, schema.WINDOWS, table="windows")
+
+
 def covered_bases(
     runs: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from saers.pipeline import StageReport
+    from saers.recipe import Recipe
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -117,7 +118,7 @@ def run_stage(
 
 
 def run_and_report(
-    recipe: Path,
+    recipe: "Path | Recipe",
     out: Path,
     *,
     first: str | None,
@@ -147,7 +148,7 @@ def stage_table(reports: Sequence["StageReport"]) -> Table:
     table.add_column("peak MB", justify="right")
     table.add_column("result")
     for report in reports:
-        facts = ", ".join(f"{_number(value)} {key}" for key, value in report.facts.items())
+        facts = facts_line(report.facts)
         table.add_row(
             report.stage,
             f"{report.seconds:.1f}",
@@ -157,6 +158,11 @@ def stage_table(reports: Sequence["StageReport"]) -> Table:
     ran = sum(report.seconds for report in reports if not report.skipped)
     table.add_row("[bold]total[/]", f"[bold]{ran:.1f}[/]", "", "")
     return table
+
+
+def facts_line(facts: dict[str, Any]) -> str:
+    """Tell what was counted, in one line."""
+    return ", ".join(f"{_number(value)} {key}" for key, value in facts.items())
 
 
 def write_result(frame: "pl.DataFrame", out: Path, *, what: str, as_json: bool) -> None:

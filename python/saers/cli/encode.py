@@ -40,8 +40,9 @@ def encode(
         raise ValueError("--sae FOLDER is needed with plain activations")
     from saers.activations import open_activations
     from saers.codes import TopSeqlets
+    from saers.encoding import encode_source
     from saers.sae.module import SAE
-    from saers.seqlets import distance_of, encode_source
+    from saers.seqlets import distance_of
 
     source, model = open_activations(target), SAE.load(sae)
     distance = min_distance or distance_of(source.layer)

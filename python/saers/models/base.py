@@ -1,7 +1,7 @@
 """What every stage asks of a sequence model."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from saers.layer import LayerInfo
 
@@ -42,3 +42,38 @@ class SequenceModel(Protocol):
 
     def __call__(self, onehot: "torch.Tensor") -> Any:  # noqa: ANN401
         """Compute the outputs."""
+
+
+class Piece(NamedTuple):
+    """Consecutive positions of a layer."""
+
+    layer: str
+    first: int
+    """Position of the first of them in the window."""
+    values: "torch.Tensor"
+    """(b, n, channels) in float32."""
+
+
+@runtime_checkable
+class PiecewiseModel(SequenceModel, Protocol):
+    """A model that computes several layers in one pass and gives them piece by piece."""
+
+    def pieces(
+        self,
+        onehot: "torch.Tensor",
+        layers: Sequence[str],
+        spans: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[Piece]:
+        """Compute what `capture` gives of some stretches of a window, and little beside them.
+
+        Parameters
+        ----------
+        onehot
+            (b, length, 4), the whole windows.
+        layers
+            The layers.
+        spans
+            Stretches (start, end) in bp of the window whose positions are wanted, multiples of
+            the layers' strides; None: all. Each layer's pieces come span after span, within a
+            span by rising positions, and none reaches over the end of its span.
+        """

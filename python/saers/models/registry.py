@@ -5,7 +5,7 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,7 +64,7 @@ def adapters() -> list[str]:
 
 def load(
     path_or_name: str | Path,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     *,
     adapter: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -80,8 +80,8 @@ def load(
         returns a torch.nn.Module, or a `SequenceModel` where more is to be said. For "borzoi"
         and "toy": a folder with config.json and model.safetensors.
     layer
-        A layer that must be there. Borzoi is read up to it and no further, so that it has no
-        outputs then.
+        A layer that must be there, or several. Borzoi is read up to the last of them and no
+        further, so that it has no outputs then.
     adapter
         Name of the adapter; left out, "borzoi" or "toy" for a folder, by its config.json, and
         "module" for all else.
@@ -111,15 +111,19 @@ def load(
     if adapter is None:
         adapter = _folder_adapter(Path(source)) if Path(source).is_dir() else "module"
     one_of("adapter", adapter, adapters())
+    layers = [layer] if isinstance(layer, str) else list(layer or [])
+    deepest = layers[0] if len(layers) == 1 else None
+    if adapter == "borzoi" and len(layers) > 1:
+        deepest = importlib.import_module("saers.models.borzoi").deepest(source, layers)
     model = _ADAPTERS[adapter](
         source,
-        layer=layer,
+        layer=deepest,
         options=options or {},
         weights=str(weights) if weights else None,
         device=_device(device),
     )
-    if layer is not None:
-        check_layer(model, layer)
+    for name in layers:
+        check_layer(model, name)
     return model
 
 

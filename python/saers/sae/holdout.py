@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from torch import Tensor
 
 from saers import schema
-from saers.layer import ActivationBlock, ActivationSource
+from saers.layer import ActivationBlock, ActivationSource, StreamedSource, Tile
 from saers.sae.dataset import open_file
-from saers.sae.sources import Rows, Source, TwoStranded
+from saers.sae.sources import Rows, Source
 
 
 class Division(NamedTuple):
@@ -94,8 +95,9 @@ def choose_windows(windows: pl.DataFrame, share: float) -> list[int]:
 
 def mark(source: ActivationSource, windows: Sequence[int]) -> ActivationSource:
     """Give a source with these windows marked as held out."""
-    kind = _BothStrandsMarked if isinstance(source, TwoStranded) else _Marked
-    return kind(source, windows)
+    if isinstance(source, StreamedSource):
+        return _StreamedMarked(source, windows)
+    return _Marked(source, windows)
 
 
 class _Marked:
@@ -115,11 +117,21 @@ class _Marked:
         return self._source.blocks(windows=windows)
 
 
-class _BothStrandsMarked(_Marked):
-    """Such a source that reads the other strand too."""
+class _StreamedMarked(_Marked):
+    """Such a source that is computed while it is read."""
 
-    def reverse(self) -> ActivationSource:
+    def __init__(self, source: StreamedSource, windows: Sequence[int]) -> None:
+        super().__init__(source, windows)
+        self._streamed = source
+
+    def tiles(self, *, windows: Sequence[int] | None = None) -> Iterator[Tile]:
+        """Yield what `blocks` yields as it is made."""
+        return self._streamed.tiles(windows=windows)
+
+    def mask(self, window: int) -> npt.NDArray[np.bool_]:
+        """Tell which positions of a window may be used."""
+        return self._streamed.mask(window)
+
+    def reverse(self) -> StreamedSource:
         """Read the other strand."""
-        if not isinstance(self._source, TwoStranded):
-            raise TypeError(f"{type(self._source).__name__} has one strand")
-        return _BothStrandsMarked(self._source.reverse(), self._held_out)
+        return _StreamedMarked(self._streamed.reverse(), self._held_out)

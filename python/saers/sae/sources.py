@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from saers.layer import ActivationSource
+from saers.layer import ActivationSource, StreamedSource
 from saers.sae.config import TrainConfig
 from saers.sae.dataset import open_file
 
@@ -57,14 +57,6 @@ class Tokens(Protocol):
 
     def origin(self) -> dict[str, Any]:
         """Tell where the positions come from, for the file of the autoencoder."""
-
-
-@runtime_checkable
-class TwoStranded(Protocol):
-    """A source that can read the reverse complement of its windows as well."""
-
-    def reverse(self) -> ActivationSource:
-        """Read the other strand."""
 
 
 class ArrayTokens:
@@ -177,9 +169,9 @@ class WindowTokens:
             raise ValueError("source must hold at least one window, got none")
         self.channels = source.layer.channels
         self._source = source
-        self._reverse: ActivationSource | None = None
+        self._reverse: StreamedSource | None = None
         if config.strands != "forward":
-            if not isinstance(source, TwoStranded):
+            if not isinstance(source, StreamedSource):
                 raise ValueError(
                     f"strands must be forward, got {config.strands!r}: the source holds one "
                     "strand; train from the model itself"
@@ -263,10 +255,28 @@ class WindowTokens:
     ) -> Iterator[_Part]:
         if len(group) == 0:
             return
+        if isinstance(source, StreamedSource):
+            yield from self._as_it_streams(source, group, epoch)
+            return
         for block in source.blocks(windows=group.tolist()):
             for window, values, mask in zip(*block, strict=True):
                 chosen = self._choose(int(window), mask, epoch)
                 yield int(window), chosen, values[chosen]
+
+    def _as_it_streams(
+        self, source: StreamedSource, group: npt.NDArray[np.int64], epoch: int
+    ) -> Iterator[_Part]:
+        """Take positions out of pieces of windows; no window is held."""
+        wanted: dict[int, npt.NDArray[np.int64]] = {}
+        for numbers, first, values, _ in source.tiles(windows=group.tolist()):
+            for window, rows in zip(numbers.tolist(), values, strict=True):
+                if first == 0:
+                    wanted[window] = self._choose(window, source.mask(window), epoch)
+                low, high = np.searchsorted(wanted[window], [first, first + len(rows)])
+                chosen = wanted[window][low:high]
+                yield window, chosen, rows[chosen - first]
+                if first + len(rows) == source.n_positions:
+                    del wanted[window]
 
     def _both_strands(
         self, reverse: ActivationSource, group: npt.NDArray[np.int64], epoch: int

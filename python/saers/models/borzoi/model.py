@@ -1,17 +1,18 @@
 """Borzoi as a sequence model: its layers, and passes whose memory is bounded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from saers.checks import did_you_mean, one_of
+from saers.checks import one_of
 from saers.layer import LayerInfo
-from saers.models.borzoi.config import BorzoiConfig, aliases
+from saers.models.base import Piece
+from saers.models.borzoi.config import BorzoiConfig
+from saers.models.borzoi.layers import layers_of
 from saers.models.borzoi.network import Borzoi, State
 from saers.models.borzoi.weights import build, open_weights
-from saers.models.receptive import Window
 
 LENGTH = 524_288
 """Base pairs of the window on which Borzoi was trained."""
@@ -51,7 +52,7 @@ class BorzoiModel:
         self.species = species
         self.input_length = input_length
         _check_length(input_length, self.config)
-        self.layers: Mapping[str, LayerInfo] = _layers(self.config, input_length)
+        self.layers: Mapping[str, LayerInfo] = layers_of(self.config, input_length)
 
     def __call__(self, onehot: torch.Tensor) -> torch.Tensor:
         """Compute the tracks, (b, tracks, bins), of one-hot sequences (b, length, 4)."""
@@ -72,17 +73,49 @@ class BorzoiModel:
     def capture_layers(
         self, onehot: torch.Tensor, layers: Sequence[str]
     ) -> dict[str, torch.Tensor]:
-        """Compute several layers in one pass, each as :meth:`capture` does, to rounding."""
-        order = self.config.layers
-        names = {self._named(layer): layer for layer in layers}
-        first, *later = sorted(names, key=order.index)
-        with torch.no_grad():
-            state, before = self.prefix(onehot, first), first
-            found = {first: state.values.mT.float()}
-            for name in later:
-                state, before = self._advance(state, before, name), name
-                found[name] = state.values.mT.float()
-        return {layer: found[self._named(layer)] for layer in layers}
+        """Compute several layers in one pass, each as :meth:`capture` does."""
+        found = {name: _Whole(self.n_positions(name, onehot.shape[1])) for name in layers}
+        for piece in self.pieces(onehot, layers):
+            found[piece.layer].put(piece)
+        return {name: whole.values for name, whole in found.items()}
+
+    @torch.no_grad()
+    def pieces(
+        self,
+        onehot: torch.Tensor,
+        layers: Sequence[str],
+        spans: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[Piece]:
+        """Compute layers in one pass, and give them piece by piece (`models.PiecewiseModel`).
+
+        Of layers of the stem and the tower nothing beside the spans is computed, and nothing
+        of the size of a window is held. What lies behind them sees whole windows.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer, or the length is no multiple of 128.
+        """
+        names = {self._named(name): name for name in layers}
+        ordered = sorted(names, key=self.config.layers.index)
+        inputs = self._inputs(onehot, ordered)
+        length, deep = inputs.shape[2], len(self.config.tower)
+        spans = [(0, length)] if spans is None else spans
+        near = [name for name in ordered if self.config.layers.index(name) <= deep]
+        joint = [self.config.layers[deep]] if len(near) < len(ordered) else []
+        last = _Whole(length // self.layers[joint[0]].stride) if joint else None
+        for start, end in spans:
+            for piece in self._chunks(State(inputs), None, _together(near, joint), start, end):
+                if last is not None and piece.layer == joint[0]:
+                    last.put(piece)
+                if piece.layer in near:
+                    yield piece._replace(layer=names[piece.layer], values=piece.values.float())
+        if last is not None:
+            for start, end in _beside(spans, length):
+                for piece in self._chunks(State(inputs), None, joint, start, end):
+                    last.put(piece)
+            for piece in self._behind(last.values.mT, ordered[len(near) :], spans):
+                yield piece._replace(layer=names[piece.layer])
 
     def run_from(
         self, layer: str, activations: torch.Tensor, *, onehot: torch.Tensor | None = None
@@ -120,13 +153,8 @@ class BorzoiModel:
 
     def prefix(self, onehot: torch.Tensor, layer: str | None) -> State:
         """Compute up to a layer, or to the last, and keep what by-passes it."""
-        example = next(self.module.parameters())
-        if onehot.ndim != 3 or onehot.shape[2] != 4:
-            raise ValueError(f"onehot must be (b, length, 4), got {tuple(onehot.shape)}")
-        inputs = onehot.mT.to(device=example.device, dtype=example.dtype)
         wanted = self.config.layers[-1] if layer is None else self._named(layer)
-        _check_length(inputs.shape[2], self.config, self.layers[wanted])
-        return self._advance(State(inputs), None, wanted)
+        return self._advance(State(self._inputs(onehot, [wanted])), None, wanted)
 
     def suffix(self, state: State, layer: str | None) -> torch.Tensor:
         """Compute the tracks, (b, tracks, bins), from a layer on; None: from the last."""
@@ -177,24 +205,58 @@ class BorzoiModel:
             state, after = self._in_chunks(state, after, layers[target]), layers[target]
         return self.module.advance(state, after, upto)
 
+    def _inputs(self, onehot: torch.Tensor, layers: Sequence[str]) -> torch.Tensor:
+        """Check sequences and bring them into the form that the network reads."""
+        example = next(self.module.parameters())
+        if onehot.ndim != 3 or onehot.shape[2] != 4:
+            raise ValueError(f"onehot must be (b, length, 4), got {tuple(onehot.shape)}")
+        for layer in layers:
+            _check_length(onehot.shape[1], self.config, self.layers[layer])
+        return onehot.mT.to(device=example.device, dtype=example.dtype)
+
     def _in_chunks(self, state: State, after: str | None, upto: str) -> State:
-        info, stride = self.layers[upto], self.layers[upto].stride
         step = 1 if after is None else self.layers[after].stride
         length = state.values.shape[2] * step
+        whole = _Whole(length // self.layers[upto].stride)
+        for piece in self._chunks(state, after, [upto], 0, length):
+            whole.put(piece)
+        deepest = self.config.layers.index(upto) == len(self.config.tower)
+        return State(whole.values.mT, (whole.values.mT,) if deepest else ())
+
+    def _chunks(
+        self, state: State, after: str | None, layers: Sequence[str], start: int, end: int
+    ) -> Iterator[Piece]:
+        """Compute convolutions, in the order of the network, over a stretch of the input."""
+        step = 1 if after is None else self.layers[after].stride
+        length, stride = state.values.shape[2] * step, self.layers[layers[-1]].stride
         # Pieces begin where pools begin. At the ends of the input there is no sequence beside:
         # the network pads each layer there, as it does in one pass.
-        halo = -(-max(info.window_lo, info.window_hi) // stride) * stride
-        values = state.values.new_empty((len(state.values), length // stride, info.channels))
-        for start in range(0, length, _CHUNK):
-            end = min(start + _CHUNK, length)
-            first, last = max(start - halo, 0), min(end + halo, length)
+        infos = [self.layers[layer] for layer in layers]
+        reach = max(max(info.window_lo, info.window_hi) for info in infos)
+        halo = -(-reach // stride) * stride
+        for here in range(start, end, _CHUNK):
+            there = min(here + _CHUNK, end)
+            first, last = max(here - halo, 0), min(there + halo, length)
             piece = state.values[:, :, first // step : last // step].mT.contiguous().mT
-            found = self.module.advance(State(piece), after, upto).values
-            skipped = (start - first) // stride
-            kept = found[:, :, skipped : skipped + (end - start) // stride]
-            values[:, start // stride : end // stride] = kept.mT
-        deepest = self.config.layers.index(upto) == len(self.config.tower)
-        return State(values.mT, (values.mT,) if deepest else ())
+            reached, before = State(piece), after
+            for layer in layers:
+                reached, before = self.module.advance(reached, before, layer), layer
+                stride = self.layers[layer].stride
+                skipped, kept = (here - first) // stride, (there - here) // stride
+                values = reached.values[:, :, skipped : skipped + kept]
+                yield Piece(layer, here // stride, values.mT)
+
+    def _behind(
+        self, values: torch.Tensor, layers: Sequence[str], spans: Sequence[tuple[int, int]]
+    ) -> Iterator[Piece]:
+        """Compute on from the last convolution of the tower, for all of a window."""
+        state, before = State(values, (values,)), self.config.layers[len(self.config.tower)]
+        for layer in layers:
+            state, before = self.module.advance(state, before, layer), layer
+            stride = self.layers[layer].stride
+            for start, end in spans:
+                first, last = start // stride, end // stride
+                yield Piece(layer, first, state.values[..., first:last].mT.float())
 
     def _by_passing(self, layer: str) -> str | None:
         """Name the layer up to which a sequence must be computed for what by-passes ``layer``."""
@@ -243,58 +305,40 @@ def load(
     return BorzoiModel(network, species=species, input_length=input_length)
 
 
-class _Layers(dict[str, LayerInfo]):
-    """Layers by their names in the paper, and by those that their modules have in PyTorch."""
+class _Whole:
+    """A layer put together from its pieces."""
 
-    def __init__(self, infos: Mapping[str, LayerInfo], others: Mapping[str, str]) -> None:
-        super().__init__(infos)
-        self._others = others
+    def __init__(self, n_positions: int) -> None:
+        self._n_positions = n_positions
+        self.values = torch.empty(0)  # (b, positions, channels) once there is a piece
 
-    def __missing__(self, name: str) -> LayerInfo:
-        if self._others.get(name) in self:
-            return self[self._others[name]]
-        hint = did_you_mean(name, [*self, *self._others], most=3)
-        raise ValueError(f"no layer {name!r}{hint}; layers: {', '.join(self)}")
-
-
-def _layers(config: BorzoiConfig, length: int) -> _Layers:
-    """Work out channels, strides and receptive windows."""
-    window = Window(1, config.stem_kernel // 2, config.stem_kernel // 2)
-    found = {"conv1d": (config.stem, window)}
-    for number, channels in enumerate((*config.tower, config.dim), start=1):
-        window = _convolved(_pooled(window), config.kernel)
-        found[f"conv1d_{number}"] = (channels, window)
-    window = _pooled(window)
-    for block in range(config.depth):
-        found[f"transformer.{block}"] = (config.dim, window)
-    for name in ("separable1", "separable0"):
-        window = _convolved(_doubled(window), config.separable_kernel)
-        found[name] = (config.dim, window)
-    bins = length // window.stride
-    cropped = (bins - (config.bins or bins - 2 * config.cropped)) // 2 * window.stride
-    shifted = Window(window.stride, window.lo - cropped, window.hi + cropped)
-    found["final_joined_convs"] = (config.head, shifted)
-    infos = {
-        name: LayerInfo(name, channels, *window)
-        for name, (channels, window) in found.items()
-        if name in config.layers
-    }
-    return _Layers(infos, aliases(config))
+    def put(self, piece: Piece) -> None:
+        """Copy a piece to its place."""
+        b, n, channels = piece.values.shape
+        if not len(self.values):
+            self.values = piece.values.new_empty((b, self._n_positions, channels))
+        self.values[:, piece.first : piece.first + n] = piece.values
 
 
-def _pooled(window: Window) -> Window:
-    return Window(2 * window.stride, window.lo, window.hi + window.stride)
+def _together(near: Sequence[str], joint: Sequence[str]) -> list[str]:
+    return [*near, *(name for name in joint if name not in near)]
 
 
-def _convolved(window: Window, width: int) -> Window:
-    reach = width // 2 * window.stride
-    return Window(window.stride, window.lo + reach, window.hi + reach)
+def _beside(spans: Sequence[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
+    """Name the stretches of an input that no span covers.
 
-
-def _doubled(window: Window) -> Window:
-    """Repeat each position twice: the second of the two lies half a stride to the right."""
-    half = window.stride // 2
-    return Window(half, window.lo + half, window.hi)
+    Examples
+    --------
+    >>> list(_beside([(8, 12), (2, 4)], 16))
+    [(0, 2), (4, 8), (12, 16)]
+    """
+    covered = 0
+    for start, end in sorted(spans):
+        if start > covered:
+            yield covered, start
+        covered = max(covered, end)
+    if covered < length:
+        yield covered, length
 
 
 def _check_length(length: int, config: BorzoiConfig, layer: LayerInfo | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,21 @@ def open_weights(folder: str | Path) -> Weights:
         raise FormatError(f"{place}: {error}") from error
     _check_tensors(place, config, shapes)
     return Weights(place, settings, places, config)
+
+
+def deepest(folder: str | Path, layers: Sequence[str]) -> str:
+    """Name the layer for which most of the network has to be read.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
+    config = open_weights(folder).config
+    others = aliases(config)
+    for layer in layers:
+        one_of("layer", others.get(layer, layer), config.layers)
+    return max(layers, key=lambda layer: config.layers.index(others.get(layer, layer)))
 
 
 def build(weights: Weights, upto: str | None = None) -> Borzoi:

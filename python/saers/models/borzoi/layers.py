@@ -1,0 +1,62 @@
+"""The layers of Borzoi: their names, channels, strides and receptive windows."""
+
+from collections.abc import Mapping
+
+from saers.checks import did_you_mean
+from saers.layer import LayerInfo
+from saers.models.borzoi.config import BorzoiConfig, aliases
+from saers.models.receptive import Window
+
+
+class _Layers(dict[str, LayerInfo]):
+    """Layers by their names in the paper, and by those that their modules have in PyTorch."""
+
+    def __init__(self, infos: Mapping[str, LayerInfo], others: Mapping[str, str]) -> None:
+        super().__init__(infos)
+        self._others = others
+
+    def __missing__(self, name: str) -> LayerInfo:
+        if self._others.get(name) in self:
+            return self[self._others[name]]
+        hint = did_you_mean(name, [*self, *self._others], most=3)
+        raise ValueError(f"no layer {name!r}{hint}; layers: {', '.join(self)}")
+
+
+def layers_of(config: BorzoiConfig, length: int) -> Mapping[str, LayerInfo]:
+    """Work out channels, strides and receptive windows for inputs of ``length`` bp."""
+    window = Window(1, config.stem_kernel // 2, config.stem_kernel // 2)
+    found = {"conv1d": (config.stem, window)}
+    for number, channels in enumerate((*config.tower, config.dim), start=1):
+        window = _convolved(_pooled(window), config.kernel)
+        found[f"conv1d_{number}"] = (channels, window)
+    window = _pooled(window)
+    for block in range(config.depth):
+        found[f"transformer.{block}"] = (config.dim, window)
+    for name in ("separable1", "separable0"):
+        window = _convolved(_doubled(window), config.separable_kernel)
+        found[name] = (config.dim, window)
+    bins = length // window.stride
+    cropped = (bins - (config.bins or bins - 2 * config.cropped)) // 2 * window.stride
+    shifted = Window(window.stride, window.lo - cropped, window.hi + cropped)
+    found["final_joined_convs"] = (config.head, shifted)
+    infos = {
+        name: LayerInfo(name, channels, *window)
+        for name, (channels, window) in found.items()
+        if name in config.layers
+    }
+    return _Layers(infos, aliases(config))
+
+
+def _pooled(window: Window) -> Window:
+    return Window(2 * window.stride, window.lo, window.hi + window.stride)
+
+
+def _convolved(window: Window, width: int) -> Window:
+    reach = width // 2 * window.stride
+    return Window(window.stride, window.lo + reach, window.hi + reach)
+
+
+def _doubled(window: Window) -> Window:
+    """Repeat each position twice: the second of the two lies half a stride to the right."""
+    half = window.stride // 2
+    return Window(half, window.lo + half, window.hi)
