@@ -11,8 +11,9 @@ ORDER = """
     _core progress checks schema digests memory layer meters
     store recipe codes code_tracks code_files hdf5 tiles
     motif regions genome bigwig columns intervals
-    models.base models.receptive models.module models.toy models.borzoi models.registry models
-    windows activations capture shared_capture cache stats topk
+    models.base models.receptive models.module models.tokenise models.huggingface
+    models.enformer models.toy models.borzoi models.registry models
+    windows activations capture shared_capture cache tokens stats topk
     sae.config sae
     encoding seqlets motifs.search motifs.engines motifs.library motifs.databases motifs
     matches clusters sites annotations relations embedding

@@ -126,7 +126,8 @@ def signal(
     Raises
     ------
     ValueError
-        If a window is not in ``windows`` or its chromosome not in ``chromosomes``.
+        If a window is not in ``windows`` or its chromosome not in ``chromosomes``, or the layer's
+        positions are tokens.
 
     Examples
     --------
@@ -136,6 +137,8 @@ def signal(
     >>> signal(track, windows, layer, {"chr1": 100}).rows()
     [('chr1', 0, 3, 1.0), ('chr1', 3, 4, 3.0), ('chr1', 4, 8, 5.0)]
     """
+    if layer.tokens:
+        raise ValueError(f"positions of {layer.name!r} are tokens: a track of them has no places")
     shift = (layer.receptive_field - layer.stride) // 2 - layer.window_lo
     start = pl.col("window_start") + layer.stride * pl.col("position") + shift
     places = windows.select(

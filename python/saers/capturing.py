@@ -22,7 +22,7 @@ def capture(context: Context) -> dict[str, Any]:
     source: ActivationSource = (
         open_activations(recipe.capture.activations)
         if recipe.capture.activations
-        else context.stream(_choose_windows(context))
+        else context.computed(_choose_windows(context))
     )
     store.write_table("windows", source.windows)
     store.write_json("layer", dataclasses.asdict(source.layer))

@@ -314,6 +314,7 @@ def read_places(path: str | Path) -> Places | None:
         numbers = (
             int(group.attrs[key]) for key in ("channels", "stride", "window_lo", "window_hi")
         )
-        layer = LayerInfo(str(group.attrs["name"]), *numbers)
+        tokens = bool(group.attrs.get("tokens", False))
+        layer = LayerInfo(str(group.attrs["name"]), *numbers, tokens=tokens)
         windows = schema.conform(pl.DataFrame(table), schema.WINDOWS, table="windows")
     return Places(windows, layer)

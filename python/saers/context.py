@@ -81,7 +81,31 @@ class Context:
             return open_activations(self.store.path("activations"))
         if self.recipe.capture.activations:
             return open_activations(self.recipe.capture.activations)
-        return self.stream(self._inputs())
+        return self.computed(self._inputs())
+
+    def computed(self, windows: pl.DataFrame) -> ActivationSource:
+        """Activations computed by the model: at positions, or where it has them at tokens."""
+        from saers.intervals import read_bed
+        from saers.tokens import TokenActivations
+
+        section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
+        if self.recipe.model is None or not hasattr(self.model, "places"):
+            return self.stream(windows)
+        for name in ("cache", "crop", "parts", "precision"):
+            if getattr(section, name) != type(section).model_fields[name].default:
+                raise ValueError(
+                    f"capture.{name}: positions of {self.recipe.model.layer!r} are tokens, for "
+                    "which there is none: leave it out"
+                )
+        return TokenActivations(
+            self.model,
+            self.recipe.model.layer,
+            self.genome,
+            windows,
+            batch_size=section.batch_size,
+            blacklist=read_bed(blacklist) if blacklist else None,
+            edge=section.edge,
+        )
 
     def stream(self, windows: pl.DataFrame) -> "ModelActivations":
         """Activations computed by the model over windows as it sees them, whole."""

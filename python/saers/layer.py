@@ -7,7 +7,7 @@ well, which are parts of windows, as it makes them: a window of a large model ta
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -44,6 +44,9 @@ class LayerInfo:
     """Base pairs seen before ``stride * i``."""
     window_hi: int
     """Base pairs seen after ``stride * i``."""
+    tokens: bool = field(default=False, kw_only=True)
+    """Positions are tokens of a language model, of different lengths: ``stride`` and the window
+    are means, and only the model's ``places`` tell where a position lies."""
 
     def __post_init__(self) -> None:
         if self.channels < 1 or self.stride < 1 or self.receptive_field < 1:
@@ -57,7 +60,18 @@ class LayerInfo:
     def interval(
         self, positions: npt.NDArray[np.int64], window_start: int
     ) -> npt.NDArray[np.int64]:
-        """Locate what positions have seen, as (n, 2) half-open coordinates of the chromosome."""
+        """Locate what positions have seen, as (n, 2) half-open coordinates of the chromosome.
+
+        Raises
+        ------
+        ValueError
+            If the positions are tokens.
+        """
+        if self.tokens:
+            raise ValueError(
+                f"positions of {self.name!r} are tokens of different lengths, which only their "
+                "model can locate"
+            )
         first = window_start + self.stride * positions - self.window_lo
         return np.stack([first, first + self.receptive_field], axis=-1)
 

@@ -9,7 +9,7 @@ writes one file a feature, as motif programs want them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import polars as pl
 
@@ -17,9 +17,6 @@ from saers import schema
 from saers.checks import in_range
 from saers.genome import Genome
 from saers.layer import LayerInfo
-
-if TYPE_CHECKING:
-    pass
 
 Width: TypeAlias = Literal["rf", "paper"] | int
 
@@ -30,12 +27,14 @@ _PAPER_WIDTHS = {(2, 608): 14, (4, 736): 18, (8, 896): 26, (16, 1056): 34}
 def distance_of(layer: LayerInfo) -> int:
     """Smallest distance, in positions, at which two receptive windows do not overlap.
 
+    Tokens count as windows that do not.
+
     Examples
     --------
     >>> distance_of(LayerInfo("conv", channels=8, stride=2, window_lo=11, window_hi=12))
     12
     """
-    return -(-layer.receptive_field // layer.stride)
+    return 1 if layer.tokens else -(-layer.receptive_field // layer.stride)
 
 
 def features_table(
@@ -118,6 +117,7 @@ def seqlets_table(
     genome: Genome,
     *,
     width: Width = "rf",
+    places: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     r"""Locate the seqlets of the selected features in the genome and read their letters.
 
@@ -140,6 +140,10 @@ def seqlets_table(
         ``"rf"``: all that the position has seen; ``"paper"``: the 14, 18, 26 or 34 bp that
         SAE-Borzoi cuts out for Borzoi's conv1d_1 to conv1d_4; or base pairs. Other widths than
         ``"rf"`` are centred on the receptive window, half a base to the left where they must.
+    places
+        Where the seqlets lie if the layer's positions are tokens: window, position, and the
+        bases ``start`` to ``end`` of the token in its window, from `saers.tokens.places_of`.
+        With ``"rf"`` rows then are as wide as their tokens.
 
     Returns
     -------
@@ -165,13 +169,12 @@ def seqlets_table(
     >>> table.select("chrom", "start", "end", "strand", "sequence").rows()
     [('chr1', 5, 9, '+', 'GTTA')]
     """
-    shift, base_pairs = _stretch(layer, width)
     chosen = features.filter("selected").select(pl.col("feature").cast(pl.UInt32))
-    places = windows.select("window", "chrom", pl.col("start").alias("window_start"))
+    origins = windows.select("window", "chrom", pl.col("start").alias("window_start"))
     rows = (
         schema.conform(top, schema.TOP_SEQLETS, table="top seqlets")
         .join(chosen, on="feature", how="semi")
-        .join(places, on="window", how="left")
+        .join(origins, on="window", how="left")
         .sort("feature", "rank")
     )
     if rows["chrom"].null_count():
@@ -180,15 +183,38 @@ def seqlets_table(
     genome.require(rows["chrom"].unique(maintain_order=True))
     chromosomes = list(genome.chromosomes.items())
     lengths = pl.DataFrame(chromosomes, {"chrom": pl.String, "length": pl.Int64}, orient="row")
-    start = pl.col("window_start") + layer.stride * pl.col("position") + shift
+    placed, origin = _located(rows, layer, width, places), pl.col("window_start")
     rows = (
-        rows.join(lengths, on="chrom", maintain_order="left")
-        .with_columns(start=start, end=start + base_pairs, strand=pl.lit("+"))
+        placed.join(lengths, on="chrom", maintain_order="left")
+        .with_columns(start=origin + pl.col("start"), end=origin + pl.col("end"))
+        .with_columns(strand=pl.lit("+"))
         .filter(pl.col("start") >= 0, pl.col("end") <= pl.col("length"))
     )
     letters = genome.slice(rows.select("chrom", "start", "end"))
     rows = rows.with_columns(pl.Series("sequence", letters, dtype=pl.String))
     return schema.conform(rows, schema.SEQLETS, table="seqlets")
+
+
+def _located(
+    rows: pl.DataFrame, layer: LayerInfo, width: Width, places: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Add ``start`` and ``end`` of every row, from the start of its window."""
+    if not layer.tokens:
+        shift, base_pairs = _stretch(layer, width)
+        first = layer.stride * pl.col("position") + shift
+        return rows.with_columns(start=first, end=first + base_pairs)
+    if places is None:
+        raise ValueError(f"places are needed: positions of {layer.name!r} are tokens")
+    found = rows.join(places, on=["window", "position"], how="left", maintain_order="left")
+    if found["start"].null_count():
+        lost = found.filter(pl.col("start").is_null()).row(0, named=True)
+        raise ValueError(f"places must hold window {lost['window']}, position {lost['position']}")
+    if width == "rf":
+        return found
+    if isinstance(width, str) or width < 1:
+        raise ValueError(f"width of tokens must be 'rf' or base pairs, got {width!r}")
+    first = (pl.col("start") + pl.col("end") - width) // 2
+    return found.with_columns(start=first, end=first + width)
 
 
 def _stretch(layer: LayerInfo, width: Width) -> tuple[int, int]:

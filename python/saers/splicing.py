@@ -6,24 +6,15 @@ layer once, and from there as often as there is something to put in.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from saers.layer import LayerInfo
-from saers.models.base import SequenceModel
+from saers.models.base import Halves, SequenceModel
 
 if TYPE_CHECKING:
     import torch
 
     from saers.sae.module import SAE
-
-
-class Halves(NamedTuple):
-    """A forward pass that stopped at a layer."""
-
-    activations: "torch.Tensor"
-    """(b, positions, channels), what the model itself gives."""
-    outputs: Callable[["torch.Tensor"], "torch.Tensor"]
-    """Goes on from activations to the outputs, (b, tracks, bins)."""
 
 
 @dataclass(frozen=True)
@@ -52,23 +43,19 @@ class Splice:
     def halves(self, onehot: "torch.Tensor") -> Halves:
         """Run the model up to the layer, and keep what it takes to go on.
 
-        Borzoi's prefix runs once; other modules are run whole, with the layer's output replaced.
+        Borzoi runs up to the layer once; other modules are run whole each time, with the layer's
+        output replaced.
 
         Parameters
         ----------
         onehot
             (b, length, 4) sequences.
         """
-        from saers.models.borzoi import BorzoiModel
-
         model, layer = self.model, self.layer
-        if isinstance(model, BorzoiModel):
-            borzoi, state = model, model.prefix(onehot, layer)
-
-            def go_on(activations: "torch.Tensor") -> "torch.Tensor":
-                return borzoi.suffix(borzoi.replaced(state, layer, activations), layer)
-
-            return Halves(state.values.mT, go_on)
+        own = getattr(model, "halves", None)
+        if own is not None:
+            found: Halves = own(onehot, layer)
+            return found
         return Halves(
             model.capture(onehot, layer),
             lambda activations: outputs_of(model.run_from(layer, activations, onehot=onehot)),

@@ -131,6 +131,7 @@ def seqlets(context: Context) -> dict[str, Any]:
         context.layer(),
         context.genome,
         width=section.width,
+        places=_token_places(context, top),
     )
     store.write_table("features", features)
     store.write_table("seqlets", table)
@@ -141,6 +142,15 @@ def seqlets(context: Context) -> dict[str, Any]:
         "selected": int(features["selected"].sum()),
         "seqlets": table.height,
     }
+
+
+def _token_places(context: Context, top: pl.DataFrame) -> pl.DataFrame | None:
+    """Ask the model where seqlets lie whose positions are tokens."""
+    from saers.tokens import places_of
+
+    if not context.layer().tokens:
+        return None
+    return places_of(context.model, context.genome, context.store.read_table("windows"), top)
 
 
 def motifs(context: Context) -> dict[str, Any]:

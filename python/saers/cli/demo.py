@@ -1,7 +1,7 @@
 """``saers demo``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,10 @@ def demo(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of the simulation and of all after it.")
     ] = 0,
+    model: Annotated[
+        Literal["toy", "borzoi"],
+        typer.Option(help="Convolutions alone, or a small Borzoi, transformer and all."),
+    ] = "toy",
     as_json: AsJson = False,
 ) -> None:
     """Run the whole job on simulated data and count what was found of the truth.
@@ -28,11 +32,13 @@ def demo(
       saers demo
 
       saers demo -o demo-1 --seed 1
+
+      saers demo -o demo-borzoi --model borzoi
     """
     from saers.demo.run import run_demo
 
     with progress() as shown:
-        report = run_demo(out, seed=seed, progress=shown)
+        report = run_demo(out, seed=seed, model=model, progress=shown)
     if as_json:
         print_json(report.summary)
     else:

@@ -10,9 +10,9 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -27,8 +27,8 @@ from saers.demo.files import channels_as_sae, write_input, write_recipe, write_t
 from saers.demo.score import Recovery, measure_learning, recovered, recovered_after_shuffle
 from saers.demo.simulate import Simulation, simulate
 from saers.demo.tracks import Occupancy, Tracks, make_tracks, onehot
-from saers.models import toy
-from saers.models.module import ModuleModel
+from saers.models import borzoi, toy
+from saers.models.borzoi.training import BorzoiResult, small, train_borzoi
 from saers.motif import Motif
 from saers.motifs.databases import load_database
 from saers.pipeline import StageReport, run_recipe
@@ -104,6 +104,7 @@ def run_demo(
     out: str | Path,
     *,
     seed: int = 0,
+    model: Literal["toy", "borzoi"] = "toy",
     progress: Progress = SILENT,
     simulation: SimulationConfig | None = None,
     training: toy.ToyTraining | None = None,
@@ -118,6 +119,9 @@ def run_demo(
         run directory), ``channels/`` (the same for raw channels), demo.json.
     seed
         Seed of everything.
+    model
+        "toy": convolutions in the shape of Borzoi's; "borzoi": a small Borzoi, transformer and all,
+        saved as Borzoi's weights are.
     progress
         Hears of the progress.
     simulation, training
@@ -140,12 +144,12 @@ def run_demo(
         write_truth(truth, place / "truth")
         write_input(truth, place / "input")
     with clock.stage("model"):
-        result = _train(truth, tracks, training or toy.ToyTraining(seed=seed + _LEARNER), progress)
-        toy.save(result.model, place / "input" / "model")
+        result = _train(model, truth, tracks, training or _training(model, truth, seed), progress)
+        _save(result, place / "input" / "model")
     with clock.stage("learned"):
-        learning = _measure(result.model, truth, occupancy, tracks)
+        learning = _measure(result.model.module, truth, occupancy, tracks)
         learning.write_parquet(place / "truth" / "learned.parquet")
-    sections = {**_recipe(truth, seed), **(recipe or {})}
+    sections = {**_recipe(model, truth, seed), **(recipe or {})}
     written = write_recipe(sections, place / "recipe.toml")
     reports = run_recipe(written, place / _FOLDERS["sae"], progress=progress)
     clock.seconds |= {report.stage: round(report.seconds, 2) for report in reports}
@@ -156,6 +160,7 @@ def run_demo(
         found = _recoveries(place, truth, database, seed)
     summary = {
         "seed": seed,
+        "model": model,
         **_counts(truth, learning, found),
         **_facts(reports, place),
         "r_squared": round(result.r_squared, 4),
@@ -171,29 +176,44 @@ def run_demo(
     return DemoReport(summary, place)
 
 
+def _training(model: str, truth: Simulation, seed: int) -> toy.ToyTraining:
+    """Say how a model is trained: a Borzoi on whole windows, as many bases a step as the other."""
+    training = toy.ToyTraining(seed=seed + _LEARNER)
+    if model == "toy":
+        return training
+    batch = training.batch_size * training.crop // truth.config.window
+    return replace(training, crop=truth.config.window, batch_size=batch)
+
+
 def _train(
-    truth: Simulation, tracks: Tracks, training: toy.ToyTraining, progress: Progress
-) -> toy.ToyResult:
+    model: str, truth: Simulation, tracks: Tracks, training: toy.ToyTraining, progress: Progress
+) -> toy.ToyResult | BorzoiResult:
     """Train the model on all chromosomes but the last."""
-    return toy.train_toy(
-        tracks.letters,
-        tracks.values,
-        config=toy.ToyConfig(tracks=truth.config.n_tracks, bin=truth.config.bin),
-        training=training,
-        holdout=_held_out(truth, tracks),
-        progress=progress,
-    )
+    given = (tracks.letters, tracks.values)
+    held, n_tracks = _held_out(truth, tracks), truth.config.n_tracks
+    if model == "borzoi":
+        size = small(n_tracks, tracks.values.shape[2])
+        return train_borzoi(*given, config=size, training=training, holdout=held, progress=progress)
+    config = toy.ToyConfig(tracks=n_tracks, bin=truth.config.bin)
+    return toy.train_toy(*given, config=config, training=training, holdout=held, progress=progress)
+
+
+def _save(result: toy.ToyResult | BorzoiResult, folder: Path) -> None:
+    if isinstance(result, BorzoiResult):
+        borzoi.save(result.model, folder)
+    else:
+        toy.save(result.model, folder)
 
 
 def _held_out(truth: Simulation, tracks: Tracks) -> NDArray[np.bool_]:
     return np.array([name == truth.holdout for name in tracks.chromosomes])
 
 
-def _recipe(truth: Simulation, seed: int) -> dict[str, Any]:
+def _recipe(model: str, truth: Simulation, seed: int) -> dict[str, Any]:
     """Put together what a user would write: files, a layer, and sizes that suit a small layer."""
     return {
         "seed": seed,
-        "model": {"adapter": "toy", "source": "input/model", "layer": toy.LAYER},
+        "model": {"adapter": model, "source": "input/model", "layer": toy.LAYER},
         "genome": {"fasta": "input/genome.fa"},
         "windows": {"length": truth.config.window, "holdout": [truth.holdout]},
         "capture": {"batch_size": 32},
@@ -207,13 +227,13 @@ def _recipe(truth: Simulation, seed: int) -> dict[str, Any]:
 
 
 def _measure(
-    model: ModuleModel, truth: Simulation, occupancy: Occupancy, tracks: Tracks
+    network: torch.nn.Module, truth: Simulation, occupancy: Occupancy, tracks: Tracks
 ) -> pl.DataFrame:
     """Tell which motifs the model has learned, on windows that it was not trained on."""
 
     def predict(letters: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.no_grad():
-            return np.asarray(model.module(onehot(letters)).numpy(), dtype=np.float32)
+            return np.asarray(network(onehot(letters)).numpy(), dtype=np.float32)
 
     known = (tracks.letters < 4).all(axis=1)
     learning = measure_learning(

@@ -1,6 +1,6 @@
 """What every stage asks of a sequence model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from saers.layer import LayerInfo
@@ -9,12 +9,25 @@ if TYPE_CHECKING:
     import torch
 
 
+class Halves(NamedTuple):
+    """A forward pass that stopped at a layer."""
+
+    activations: "torch.Tensor"
+    """(b, positions, channels), what the model itself gives."""
+    outputs: Callable[["torch.Tensor"], "torch.Tensor"]
+    """Goes on from activations to the outputs, (b, tracks, bins)."""
+
+
 @runtime_checkable
 class SequenceModel(Protocol):
     """A trained model that reads DNA, can stop at a layer and can go on from it.
 
     Sequences are float32 tensors (b, length, 4), one-hot in the order of ``alphabet``, with a
     row of zeros for N.
+
+    A model may have more: ``n_positions(layer, length)``, which spares a pass that counts them;
+    ``halves(onehot, layer)``, `Halves` that cost less than a whole pass for each output; and
+    ``places(onehot)`` where its positions are tokens (`LayerInfo.tokens`).
     """
 
     @property

@@ -19,7 +19,7 @@ from saers.models.receptive import Window, WindowTracer, perturbed_window
 _PROBE_LENGTHS = (1024, 4096, 16384)
 
 
-class _Reached(BaseException):
+class Reached(BaseException):
     """Carries a layer's output out of the forward pass; models do not catch it."""
 
     def __init__(self, output: Any) -> None:  # noqa: ANN401
@@ -105,15 +105,15 @@ class ModuleModel:
                 # What comes behind may work in place.
                 taken[layer] = output.clone() if isinstance(output, torch.Tensor) else output
                 if len(taken) == len(set(layers)):
-                    raise _Reached(output)
+                    raise Reached(output)
 
             return note
 
         with torch.no_grad(), ExitStack() as hooks:
             for layer in set(layers):
                 name, call = self._find(layer)
-                hooks.enter_context(_hooked(self._modules[name], call, take(layer)))
-            with suppress(_Reached):
+                hooks.enter_context(hooked(self._modules[name], call, take(layer)))
+            with suppress(Reached):
                 self.module(self._input(onehot))
         return {layer: self._given(taken.get(layer), layer, onehot.shape[1]) for layer in layers}
 
@@ -156,7 +156,7 @@ class ModuleModel:
             return new.to(output)
 
         wanted = torch.set_grad_enabled(activations.requires_grad)
-        with wanted, _hooked(self._modules[name], call, replace):
+        with wanted, hooked(self._modules[name], call, replace):
             return self.module(inputs)
 
     def info(self, layer: str) -> LayerInfo:
@@ -189,11 +189,11 @@ class ModuleModel:
         """
         counts: dict[str, int] = {}
 
-        def count(name: str, call: int) -> _hooked:
+        def count(name: str, call: int) -> hooked:
             def note(_: Any) -> None:  # noqa: ANN401
                 counts[name] = counter.get_total_flops()
 
-            return _hooked(self._modules[name.partition("#")[0]], call, note)
+            return hooked(self._modules[name.partition("#")[0]], call, note)
 
         with FlopCounterMode(display=False) as counter, ExitStack() as hooks:
             for layer in self.layers:
@@ -236,9 +236,9 @@ class ModuleModel:
         """Run the network up to a layer and return the layer's own output."""
         name, call = self._find(layer)
         try:
-            with torch.no_grad(), _hooked(self._modules[name], call, _stop):
+            with torch.no_grad(), hooked(self._modules[name], call, stop):
                 self.module(inputs)
-        except _Reached as reached:
+        except Reached as reached:
             output = reached.output
         else:
             raise ValueError(f"layer {layer!r} did not run in this forward pass")
@@ -309,7 +309,7 @@ class _Layers(Mapping[str, LayerInfo]):
         return sum(1 for _ in self)
 
 
-class _hooked:
+class hooked:
     """Hands the output of one call of a module to a function, while it is entered."""
 
     def __init__(self, module: torch.nn.Module, call: int, handle: Callable[[Any], Any]) -> None:
@@ -327,8 +327,9 @@ class _hooked:
         return self._handle(output) if self._seen == self._call else None
 
 
-def _stop(output: Any) -> NoReturn:  # noqa: ANN401
-    raise _Reached(output)
+def stop(output: Any) -> NoReturn:  # noqa: ANN401
+    """End a forward pass at the call of a module that gives ``output``."""
+    raise Reached(output)
 
 
 def _describe(output: Any) -> tuple[int, ...] | str:  # noqa: ANN401

@@ -78,15 +78,17 @@ def load(
     path_or_name
         For the adapter "module": ``file.py:function`` or ``package.module:function``, which
         returns a torch.nn.Module, or a `SequenceModel` where more is to be said. For "borzoi"
-        and "toy": a folder with config.json and model.safetensors.
+        and "toy": a folder with config.json and model.safetensors. For "huggingface": one with
+        a tokenizer besides, of a language model that reads tokens.
     layer
         A layer that must be there, or several. Borzoi is read up to the last of them and no
         further, so that it has no outputs then.
     adapter
-        Name of the adapter; left out, "borzoi" or "toy" for a folder, by its config.json, and
-        "module" for all else.
+        Name of the adapter; left out, "borzoi", "toy" or "huggingface" for a folder, by its
+        config.json, and "module" for all else.
     options
-        Keyword arguments of the function; for "borzoi", ``species`` and ``input_length``.
+        Keyword arguments of the function; for "borzoi", ``species`` and ``input_length``;
+        for "huggingface", ``kmer``, ``step``, ``input_length`` and ``max_tokens``.
     weights
         State dict for the network: .safetensors, or a file of torch that holds tensors alone.
     device
@@ -150,7 +152,7 @@ def load_module(
     weights: str | None,
     device: str | None,
 ) -> SequenceModel:
-    """Open what a user's own function builds; a model of borzoi-pytorch becomes our own."""
+    """Open what a user's own function builds; models of borzoi-pytorch and Enformer are known."""
     import torch
 
     from saers.models.module import ModuleModel
@@ -170,6 +172,11 @@ def load_module(
         if weights:
             load_weights(built, weights)
         return borzoi.BorzoiModel(borzoi.adopt(built).to(device))  # type: ignore[no-any-return]
+    if type(built).__module__.startswith("enformer_pytorch."):
+        enformer = importlib.import_module("saers.models.enformer")
+        if weights:
+            load_weights(built, weights)
+        return enformer.EnformerModel(built.to(device))  # type: ignore[no-any-return]
     network = getattr(built, "module", None) if isinstance(built, ModuleModel) else built
     if isinstance(network, torch.nn.Module):
         if weights:
@@ -223,18 +230,42 @@ def load_borzoi(
     return model  # type: ignore[no-any-return]
 
 
+def load_huggingface(
+    source: str,
+    *,
+    layer: str | None = None,
+    options: Mapping[str, Any],
+    weights: str | None,
+    device: str | None,
+) -> SequenceModel:
+    """Open a local folder of a language model that reads tokens."""
+    huggingface = importlib.import_module("saers.models.huggingface")
+    if weights:
+        raise ValueError("a model of Hugging Face takes no weights beside those of its folder")
+    for option in options:
+        known = ("kmer", "step", "input_length", "max_tokens")
+        one_of("option of a model of Hugging Face", option, known)
+    model = huggingface.load(source, **options)
+    if device:
+        model.module.to(device)
+    return model  # type: ignore[no-any-return]
+
+
 def _folder_adapter(folder: Path) -> str:
     """Tell by a folder's settings which adapter opens it."""
     try:
         settings = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):  # which the adapter will name
         settings = {}
-    return "toy" if "filters" in settings else "borzoi"
+    if "filters" in settings:
+        return "toy"
+    return "huggingface" if "vocab_size" in settings else "borzoi"
 
 
 register_adapter("module", load_module)
 register_adapter("borzoi", load_borzoi)
 register_adapter("toy", load_toy)
+register_adapter("huggingface", load_huggingface)
 
 
 def load_weights(network: "torch.nn.Module", path: str | Path) -> None:

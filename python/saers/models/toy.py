@@ -7,6 +7,7 @@ the demonstration explains. Training it takes two minutes on two cores.
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -242,29 +243,62 @@ def train_toy(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         network, guide = ToyNetwork(config), _Guide(config)
+
+    def loss(onehot: torch.Tensor, wanted: torch.Tensor, step: int, steps: int) -> torch.Tensor:
+        scanned = network.scan(onehot)
+        own = F.mse_loss(network.behind_stem(scanned), wanted)
+        weight = 1 - step / (training.guided * steps) if training.guided else 0.0
+        return own + weight * F.mse_loss(guide(scanned), wanted) if weight > 0 else own
+
+    fit([network, guide], loss, letters[~holdout], tracks[~holdout], training, config.bin, progress)
+    network.eval()
+    measured = r_squared(network, letters[holdout], tracks[holdout]) if holdout.any() else np.nan
+    return ToyResult(_model(network, letters.shape[1]), measured)
+
+
+def fit(
+    modules: Sequence[nn.Module],
+    loss: Callable[[torch.Tensor, torch.Tensor, int, int], torch.Tensor],
+    letters: NDArray[np.uint8],
+    tracks: NDArray[np.float32],
+    training: ToyTraining,
+    bin: int,
+    progress: Progress,
+) -> None:
+    """Train modules on pieces of windows, half of them reverse complements.
+
+    Parameters
+    ----------
+    modules
+        What is trained.
+    loss
+        Of one-hot pieces (b, 4, crop) and their tracks, at a step of so many.
+    letters, tracks
+        The windows, as `train_toy` has them.
+    training
+        How it is done.
+    bin
+        Bin of the tracks in bp.
+    progress
+        Hears of the steps.
+    """
     order = torch.Generator().manual_seed(training.seed)
-    sequence, target = _cut(letters[~holdout], tracks[~holdout], training.crop, config.bin)
+    sequence, target = _cut(letters, tracks, training.crop, bin)
     steps = max(2, round(training.mega_bp * 1e6 / (training.batch_size * training.crop)))
-    optimiser, schedule = _optimiser([*network.parameters(), *guide.parameters()], training, steps)
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    optimiser, schedule = _optimiser(parameters, training, steps)
     progress.start("training the model", steps)
     for step in range(steps):
         chosen = torch.randint(len(sequence), (training.batch_size,), generator=order)
         onehot, wanted = _onehot(sequence[chosen]), target[chosen]
         if torch.rand(1, generator=order) < 0.5:
             onehot, wanted = onehot.flip(1, 2), wanted.flip(2)
-        scanned = network.scan(onehot)
-        loss = F.mse_loss(network.behind_stem(scanned), wanted)
-        weight = 1 - step / (training.guided * steps) if training.guided else 0.0
-        if weight > 0:
-            loss = loss + weight * F.mse_loss(guide(scanned), wanted)
+        value = loss(onehot, wanted, step, steps)
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(value)
         optimiser.step()
         schedule.step()
         progress.advance()
-    network.eval()
-    measured = _r_squared(network, letters[holdout], tracks[holdout]) if holdout.any() else np.nan
-    return ToyResult(_model(network, letters.shape[1]), measured)
 
 
 def _cut(
@@ -352,9 +386,7 @@ def _onehot(letters: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _r_squared(
-    network: ToyNetwork, letters: NDArray[np.uint8], tracks: NDArray[np.float32]
-) -> float:
+def r_squared(network: nn.Module, letters: NDArray[np.uint8], tracks: NDArray[np.float32]) -> float:
     """Mean over the tracks of 1 - squared error / variance."""
     batches = torch.split(torch.from_numpy(letters), 32)
     predicted = torch.cat([network(_onehot(batch)) for batch in batches]).numpy()

@@ -6,8 +6,18 @@ is all that is asked for.
 """
 
 from saers.models.borzoi.config import BorzoiConfig
-from saers.models.borzoi.model import BorzoiModel, load
+from saers.models.borzoi.model import BorzoiModel, load, save
 from saers.models.borzoi.network import Borzoi, State
 from saers.models.borzoi.weights import adopt, deepest, truncate
 
-__all__ = ["Borzoi", "BorzoiConfig", "BorzoiModel", "State", "adopt", "deepest", "load", "truncate"]
+__all__ = [
+    "Borzoi",
+    "BorzoiConfig",
+    "BorzoiModel",
+    "State",
+    "adopt",
+    "deepest",
+    "load",
+    "save",
+    "truncate",
+]

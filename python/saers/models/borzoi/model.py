@@ -8,11 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saers.checks import one_of
 from saers.layer import LayerInfo
-from saers.models.base import Piece
+from saers.models.base import Halves, Piece
 from saers.models.borzoi.config import BorzoiConfig
 from saers.models.borzoi.layers import layers_of
 from saers.models.borzoi.network import Borzoi, State
-from saers.models.borzoi.weights import build, open_weights
+from saers.models.borzoi.weights import build, open_weights, write
 
 LENGTH = 524_288
 """Base pairs of the window on which Borzoi was trained."""
@@ -143,6 +143,15 @@ class BorzoiModel:
                     raise ValueError(f"onehot must be given: convolutions by-pass {layer!r}")
                 before = self.prefix(onehot, by_passed)
             return self.suffix(self.replaced(before, layer, activations), layer)
+
+    def halves(self, onehot: torch.Tensor, layer: str) -> Halves:
+        """Run up to a layer once, and keep what it takes to go on as often as need be."""
+        state = self.prefix(onehot, layer)
+
+        def go_on(activations: torch.Tensor) -> torch.Tensor:
+            return self.suffix(self.replaced(state, layer, activations), layer)
+
+        return Halves(state.values.mT, go_on)
 
     def n_positions(self, layer: str, length: int) -> int:
         """Count the positions of a layer for an input of ``length`` bp."""
@@ -276,7 +285,7 @@ def load(
     *,
     layer: str | None = None,
     species: str | None = None,
-    input_length: int = LENGTH,
+    input_length: int | None = None,
 ) -> BorzoiModel:
     """Open a folder of weights.
 
@@ -290,7 +299,7 @@ def load(
     species
         "human" or "mouse"; None: the first that the weights have.
     input_length
-        Base pairs of an input.
+        Base pairs of an input; None: what config.json says, or else Borzoi's own.
 
     Raises
     ------
@@ -301,8 +310,37 @@ def load(
     ValueError
         If there is no such layer or species.
     """
-    network = build(open_weights(folder), layer)
-    return BorzoiModel(network, species=species, input_length=input_length)
+    weights = open_weights(folder)
+    length = (
+        int(weights.settings.get("input_length", LENGTH)) if input_length is None else input_length
+    )
+    return BorzoiModel(build(weights, layer), species=species, input_length=length)
+
+
+def save(model: BorzoiModel, folder: str | Path) -> None:
+    """Write a whole model as a folder that `load` reads: config.json and model.safetensors.
+
+    Raises
+    ------
+    ValueError
+        If the network is truncated, which `saers.models.borzoi.truncate` writes.
+    """
+    config = model.config
+    if config.upto is not None:
+        raise ValueError(f"the network is truncated to {config.upto!r}: save the whole one")
+    bins: dict[str, int] = {"return_center_bins_only": config.bins is not None}
+    if config.bins is not None:
+        bins["bins_to_return"] = config.bins
+    settings = {
+        "model_type": "borzoi",
+        "dim": config.dim,
+        "depth": config.depth,
+        "heads": config.heads,
+        "flashed": config.rotary,
+        "input_length": model.input_length,
+        **bins,
+    }
+    write(model.module.state_dict(), settings, folder)
 
 
 class _Whole:

@@ -47,8 +47,10 @@ class _Convolution(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         norm = self.norm
-        statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-        normed = F.batch_norm(values.unsqueeze(2), *statistics, training=False, eps=norm.eps)
+        normed = F.batch_norm(
+            values.unsqueeze(2), norm.running_mean, norm.running_var, norm.weight, norm.bias,
+            training=self.training, momentum=norm.momentum or 0.0, eps=norm.eps,
+        )  # fmt: skip
         return _convolved(self.conv_layer, _activated(normed.squeeze(2)))
 
 
