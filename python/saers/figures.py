@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_DOTS = 400  # of an assay in one panel; the box is that of all tracks
+_FEW = 5  # tracks; below, a box would show no more than the dots do
 _INK, _BLUE, _ORANGE = "#333333", "#2b6cdb", "#d9822b"
 
 # Columns of `schema.FAITHFULNESS` in each panel, with the colours and names of their marks.
@@ -31,9 +32,10 @@ _PANELS: dict[str, dict[str, tuple[str, str]]] = {
 def faithfulness_figure(table: pl.DataFrame, *, title: str = "") -> "Figure":
     """Draw how faithful each track stays, by assay: boxes, and a dot a track.
 
-    A box spans the middle half of an assay's tracks, its line is their median, and its whiskers
-    reach to the lowest and the highest twentieth. Panels that nothing was measured for are left
-    out. An axis ends at -1 at the lowest; how many tracks lie beyond is written at that end.
+    A box spans the middle half of an assay's tracks (of five or more), its line is their median,
+    and its whiskers reach to the lowest and the highest twentieth. Panels that nothing was measured
+    for are left out. An axis ends at -1 at the lowest; how many tracks lie beyond is written at
+    that end.
 
     Parameters
     ----------
@@ -121,24 +123,29 @@ def _box(
     lowest: float,
 ) -> None:
     """Draw the tracks of one assay at a height of the axes."""
-    if not len(values):
-        return
+    if len(values) >= _FEW:
+        _quartiles(axes, np.maximum(values, lowest), place, lane)
+    spaced = np.sort(values)  # a choice that keeps the shape of the distribution
+    if len(spaced) > _MOST_DOTS:
+        spaced = spaced[np.linspace(0, len(spaced) - 1, _MOST_DOTS).round().astype(int)]
+    inside = spaced[spaced >= lowest]
+    size = 4 if len(values) >= 10 * _FEW else 20
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(inside)) * lane
+    axes.scatter(inside, place + jitter, s=size, color=colour, alpha=0.4, linewidths=0, zorder=3)
+    beyond = int((values < lowest).sum())
+    if beyond:
+        axes.annotate(
+            f"◂ {beyond}", (lowest, place - 0.28 * lane), fontsize=7, color=_INK, va="bottom"
+        )
+
+
+def _quartiles(axes: "Axes", values: npt.NDArray[np.float64], place: float, lane: float) -> None:
+    """Draw the box of an assay."""
     axes.boxplot(
-        np.maximum(values, lowest),
+        values,
         positions=[place], widths=[0.55 * lane], orientation="horizontal",
         whis=(5, 95), showfliers=False, patch_artist=True, manage_ticks=False,
         boxprops={"facecolor": "none", "edgecolor": _INK, "linewidth": 0.8},
         medianprops={"color": _INK, "linewidth": 1.8},
         whiskerprops={"color": _INK, "linewidth": 0.8}, capprops={"linewidth": 0}, zorder=4,
     )  # fmt: skip
-    spaced = np.sort(values)  # a choice that keeps the shape of the distribution
-    if len(spaced) > _MOST_DOTS:
-        spaced = spaced[np.linspace(0, len(spaced) - 1, _MOST_DOTS).round().astype(int)]
-    inside = spaced[spaced >= lowest]
-    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(inside)) * lane
-    axes.scatter(inside, place + jitter, s=4, color=colour, alpha=0.4, linewidths=0, zorder=3)
-    beyond = int((values < lowest).sum())
-    if beyond:
-        axes.annotate(
-            f"◂ {beyond}", (lowest, place - 0.28 * lane), fontsize=7, color=_INK, va="bottom"
-        )
