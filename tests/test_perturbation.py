@@ -10,7 +10,7 @@ from torch import nn
 from saers import schema
 from saers.models.borzoi import BorzoiModel
 from saers.models.module import ModuleModel
-from saers.perturbation import Edit, effects, steer
+from saers.perturbation import Edit, by_bin, effects, steer
 from saers.sae.module import SAE
 from saers.screening import screen
 from saers.splicing import Splice
@@ -158,6 +158,22 @@ def test_a_feature_that_never_fires_has_no_p_value(borzoi):
     assert silent["effect"].to_list() == [0.0] * 5
     assert silent["q_value"].is_null().all()
     assert table.filter(pl.col("feature") == 5)["q_value"].is_not_null().all()
+
+
+def test_effects_by_bin_are_those_whose_mean_the_table_holds(borzoi):
+    splice, onehot = Splice(borzoi, autoencoder(19), "conv1d_1"), onehots(n=1)
+    found = by_bin(splice, onehot, [5, 1], edit=Edit("scale", 2.0))
+    assert found.shape == (2, 5, 16)
+    assert np.ptp(found, axis=2).max() > 1e-4
+    table = effects(splice, [onehot], [5, 1], edit=Edit("scale", 2.0), n_bootstrap=0)
+    means = found.mean(axis=2)[::-1].ravel()
+    np.testing.assert_allclose(table["effect"], means, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(
+        by_bin(splice, onehot, [1], edit=Edit("scale", 2.0), only=[3]), found[1:, 3:4]
+    )
+    assert not by_bin(splice, onehot, [5], edit=Edit("scale", 1.0)).any()
+    with pytest.raises(ValueError, match=r"windows must lie in 1\.\.1, got 2"):
+        by_bin(splice, onehots(n=2), [5])
 
 
 def test_tracks_can_be_chosen(borzoi):

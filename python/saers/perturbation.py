@@ -5,7 +5,7 @@ x + (z' - z) * W_dec[f], so that what the autoencoder does not explain stays (Te
 2024), and the model goes on to its outputs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -176,31 +176,86 @@ def effects(
     )
 
 
-def _of_window(
+def by_bin(
     splice: Splice,
     onehot: "torch.Tensor",
     features: Sequence[int],
-    edit: Edit,
+    *,
+    edit: Edit = Edit(),  # noqa: B008 (a NamedTuple does not change)
+    only: Sequence[int] | None = None,
+) -> Effects:
+    """Measure what an edit of each feature does to every track and bin of one window.
+
+    Parameters
+    ----------
+    splice
+        The model, the autoencoder and its layer.
+    onehot
+        (1, length, 4), the window.
+    features
+        The features.
+    edit
+        What becomes of each, one at a time.
+    only
+        Numbers of the tracks that are kept; None: all.
+
+    Returns
+    -------
+    (features, tracks, bins) changed less original outputs; zeros where a feature is not active.
+
+    Raises
+    ------
+    ValueError
+        If a feature or a track does not exist, or there are several windows.
+    """
+    import torch
+
+    in_range("windows", len(onehot), 1, 1)
+    for feature in features:
+        in_range("feature", feature, 0, splice.sae.latents - 1)
+    with torch.no_grad():
+        original, edited = _edited(splice, onehot, features, edit)
+        kept = chosen(only, original.shape[1])
+        found = np.zeros((len(features), len(kept), original.shape[2]), np.float32)
+        for number, changed in edited:
+            found[number] = (changed - original)[0, kept].cpu().numpy()
+    return found
+
+
+def _of_window(
+    splice: Splice, onehot: "torch.Tensor", features: Sequence[int], edit: Edit
 ) -> tuple[Effects, npt.NDArray[np.bool_]]:
     """Measure one window: (features, tracks, 2) effects, and which features were changed."""
+    import torch
+
+    original, edited = _edited(splice, onehot, features, edit)
+    found = np.zeros((len(features), original.shape[1], 2), np.float32)
+    active = np.zeros(len(features), np.bool_)
+    for number, changed in edited:
+        ratio = torch.log2((changed + 1) / (original + 1))
+        both = torch.stack([(changed - original).mean(dim=2)[0], ratio.mean(dim=2)[0]], dim=1)
+        found[number], active[number] = both.cpu().numpy(), True
+    return found, active
+
+
+def _edited(
+    splice: Splice, onehot: "torch.Tensor", features: Sequence[int], edit: Edit
+) -> tuple["torch.Tensor", Iterator[tuple[int, "torch.Tensor"]]]:
+    """Compute a window's outputs, and those with each feature edited that is active in it."""
     import torch
 
     sae, half = splice.sae, splice.halves(onehot)
     rows = half.activations.flatten(0, 1).to(sae.W_dec)
     codes = sae.encode(rows)
-    original = outputs_of(half.outputs(half.activations))
-    found = np.zeros((len(features), original.shape[1], 2), np.float32)
-    active = np.zeros(len(features), np.bool_)
-    for number, feature in enumerate(features):
-        z = _activation(codes, feature)
-        if torch.equal(_changed(z, edit), z):
-            continue
-        steered = steer(sae, rows, codes, feature, edit).reshape(half.activations.shape)
-        changed = outputs_of(half.outputs(steered.to(half.activations)))
-        ratio = torch.log2((changed + 1) / (original + 1))
-        both = torch.stack([(changed - original).mean(dim=2)[0], ratio.mean(dim=2)[0]], dim=1)
-        found[number], active[number] = both.cpu().numpy(), True
-    return found, active
+
+    def changed() -> Iterator[tuple[int, "torch.Tensor"]]:
+        for number, feature in enumerate(features):
+            z = _activation(codes, feature)
+            if not torch.equal(_changed(z, edit), z):
+                steered = steer(sae, rows, codes, feature, edit).reshape(half.activations.shape)
+                yield number, outputs_of(half.outputs(steered.to(half.activations)))
+
+    return outputs_of(half.outputs(half.activations)), changed()
 
 
 def _activation(codes: "Codes", feature: int) -> "torch.Tensor":
