@@ -403,7 +403,7 @@ def test_effects_are_listed_by_size_with_their_intervals(tmp_path):
 def test_the_strip_shows_every_track_by_assay(tmp_path):
     answers = answers_of([1], ["RNA", "CAGE", "RNA", "CAGE", "RNA", "RNA"])
     write_site(tmp_path / "atlas", **run_of(5), **answers, meta={})
-    assert index_of(tmp_path / "atlas")["strip"] == [["CAGE", 2, 2], ["RNA", 4, 4]]
+    assert index_of(tmp_path / "atlas")["meta"]["strip"] == [["CAGE", 2, 2], ["RNA", 4, 4]]
     found = steps_of(details_of(tmp_path / "atlas")[1]["strip"])
     assert found == pytest.approx([-1, 1, -2, 0, 2, 3], abs=3 / 31 / 2)
 
@@ -412,7 +412,7 @@ def test_a_cell_of_many_tracks_shows_the_one_that_moves_most(tmp_path):
     assays = ["CHIP"] * 1000 + ["RNA"]
     answers = answers_of([1, 2], assays, effect=lambda f, t: {777: -8.0, 1000: 4.0}.get(t, 0.25))
     write_site(tmp_path / "atlas", **run_of(5), **answers, meta={})
-    (_, chip, _), (_, rna, n) = index_of(tmp_path / "atlas")["strip"]
+    (_, chip, _), (_, rna, n) = index_of(tmp_path / "atlas")["meta"]["strip"]
     assert (rna, n) == (1, 1)
     assert chip <= payload.N_CELLS
     found = steps_of(details_of(tmp_path / "atlas")[2]["strip"])
@@ -432,4 +432,4 @@ def test_effects_of_nothing_and_unknown_effects_are_drawn(tmp_path):
     assert steps_of(details["strip"]) == [0.0, 0.0]
     assert details["effects"][1][2:4] == [None, None]
     write_site(tmp_path / "atlas", **run_of(5), meta={})
-    assert index_of(tmp_path / "atlas")["strip"] == []
+    assert index_of(tmp_path / "atlas")["meta"]["strip"] == []

@@ -28,7 +28,7 @@ from saers.demo.score import Recovery, measure_learning, recovered, recovered_af
 from saers.demo.simulate import Simulation, simulate
 from saers.demo.tracks import Occupancy, Tracks, make_tracks, onehot
 from saers.models import borzoi, toy
-from saers.models.borzoi.training import BorzoiResult, small, train_borzoi
+from saers.models.borzoi.training import BorzoiResult, at_length, small, train_borzoi
 from saers.motif import Motif
 from saers.motifs.databases import load_database
 from saers.pipeline import StageReport, run_recipe
@@ -147,7 +147,7 @@ def run_demo(
         result = _train(model, truth, tracks, training or _training(model, truth, seed), progress)
         _save(result, place / "input" / "model")
     with clock.stage("learned"):
-        learning = _measure(result.model.module, truth, occupancy, tracks)
+        learning = _measure(result, truth, occupancy, tracks)
         learning.write_parquet(place / "truth" / "learned.parquet")
     sections = {**_recipe(model, truth, seed), **(recipe or {})}
     written = write_recipe(sections, place / "recipe.toml")
@@ -227,12 +227,15 @@ def _recipe(model: str, truth: Simulation, seed: int) -> dict[str, Any]:
 
 
 def _measure(
-    network: torch.nn.Module, truth: Simulation, occupancy: Occupancy, tracks: Tracks
+    result: toy.ToyResult | BorzoiResult, truth: Simulation, occupancy: Occupancy, tracks: Tracks
 ) -> pl.DataFrame:
     """Tell which motifs the model has learned, on windows that it was not trained on."""
 
     def predict(letters: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.no_grad():
+            network: torch.nn.Module = result.model.module
+            if isinstance(result, BorzoiResult):  # pieces are shorter than what it was trained on
+                network = at_length(result.model.module, letters.shape[1])
             return np.asarray(network(onehot(letters)).numpy(), dtype=np.float32)
 
     known = (tracks.letters < 4).all(axis=1)

@@ -119,7 +119,7 @@ def index(
     best = ("log10_evalue", "match_id", "match_name", "match_e", "match_q")
     rest = ("enriched", "enriched_fold", "enriched_q", "x", "y", "cluster")
     return {
-        "meta": dict(meta),
+        "meta": {**meta, "strip": _assays(_cells(tables.effects))},
         "chunk": CHUNK,
         **{column: summary[column].to_list() for column in shown + more + best + rest},
         "selected": summary["selected"].cast(pl.Int8).to_list(),
@@ -130,7 +130,6 @@ def index(
         "family": family,
         "classes": classes,
         "class_of": class_of,
-        "strip": _assays(_cells(tables.effects)),
     }
 
 

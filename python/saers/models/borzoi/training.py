@@ -1,5 +1,6 @@
 """Trains a small Borzoi, for the demonstration; nobody would train the whole one here."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,22 @@ def train_borzoi(
     measured = r_squared(network, letters[holdout], raised[holdout]) if holdout.any() else np.nan
     network.requires_grad_(requires_grad=False)
     return BorzoiResult(BorzoiModel(network, input_length=length), measured)
+
+
+def at_length(network: Borzoi, length: int) -> Borzoi:
+    """Make a network of the same tensors that returns all bins of an input of ``length`` bp.
+
+    Examples
+    --------
+    >>> network = Borzoi(small(3, 64)).eval()
+    >>> at_length(network, 256)(torch.zeros(1, 4, 256)).shape
+    torch.Size([1, 3, 8])
+    """
+    stride = network.config.multiple // 4
+    with torch.device("meta"):
+        other = Borzoi(dataclasses.replace(network.config, bins=length // stride))
+    other.load_state_dict(network.state_dict(), assign=True)
+    return other.eval()
 
 
 def _begun(network: Borzoi) -> Borzoi:

@@ -235,7 +235,7 @@
   function stripOf([most, letters]) {
     const cells = saers.steps(letters).map((step) => (step - 31) / 31);
     let first = 0;
-    return h("div", { class: "strip" }, data.strip.map(([assay, width, tracks]) => {
+    return h("div", { class: "strip" }, data.meta.strip.map(([assay, width, tracks]) => {
       const own = cells.slice(first, first + width);
       first += width;
       return h("figure", { style: `flex:${width} 1 0`, title: `${assay || "all"}: ${saers.whole(tracks)} tracks, ±${saers.number(most)} at full colour` },
