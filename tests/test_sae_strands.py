@@ -7,11 +7,13 @@ from torch import nn
 
 from saers.capture import ModelActivations
 from saers.genome import Genome
+from saers.models.borzoi import BorzoiModel
 from saers.models.module import ModuleModel
 from saers.sae.config import TrainConfig
 from saers.sae.sources import WindowTokens
 from saers.sae.training import train_sae
 from saers.windows import covered_bases, tile
+from tests import borzoi
 from tests.test_sae_training import Windows, small
 
 LENGTH = 40
@@ -110,3 +112,36 @@ def test_both_strands_are_trained_on_and_one_is_measured(source, strands):
 def test_a_source_of_one_strand_is_refused():
     with pytest.raises(ValueError, match="strands must be forward, got 'paired': the source holds"):
         train_sae(Windows(4), small(strands="paired"))
+
+
+@pytest.mark.parametrize("strands", ["forward", "augment", "paired"])
+def test_pools_from_pieces_are_those_from_whole_windows(tmp_path, monkeypatch, strands):
+    """A window's pieces go to the pool as they are made: the same positions, the same order."""
+    bases = np.random.default_rng(1).choice(list("ACGT"), 4 * 512)
+    bases[600:610] = "N"
+    (tmp_path / "g.fa").write_text(">c\n" + "".join(bases) + "\n")
+    genome = Genome(tmp_path / "g.fa")
+    model = BorzoiModel(borzoi.ours(dtype=torch.float64), input_length=512)
+    source = ModelActivations(model, "conv1d_1", genome, tile(genome, 512), parts=2)
+    config = TrainConfig(strands=strands, batch_size=4, buffer_tokens=300, buffer_windows=3)
+
+    def pools(chunk):
+        monkeypatch.setattr("saers.models.borzoi.model._CHUNK", chunk)
+        made = WindowTokens(source, list(range(8)), config)
+        return [pool for epoch in range(2) for pool in made.pools(epoch)]
+
+    whole, pieces = pools(2**20), pools(128)
+    assert len(whole) == len(pieces) > 2
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-7, atol=1e-9)
+
+
+def test_training_from_pieces_holds_no_window(source, monkeypatch):
+    """The trainer never asks a model for whole windows."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a whole window was asked for")
+
+    monkeypatch.setattr(ModelActivations, "blocks", refuse)
+    pools = list(tokens(source, "augment").pools(0))
+    assert sum(map(len, pools)) > 0

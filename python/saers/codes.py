@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def combined(one: Codes, other: Codes, how: Literal["mean", "max"]) -> Codes:
     indices = np.concatenate([one.indices, other.indices], axis=-1)
     values = np.concatenate([one.values, other.values], axis=-1) * share
     k = one.values.shape[-1]
-    flat = values.reshape(-1, values.shape[-1])
+    flat = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
     names = indices.reshape(flat.shape)
     for first in range(0, len(flat), _PLACES):
         ours, theirs = np.split(flat[first : first + _PLACES], [k], axis=1)

@@ -38,7 +38,8 @@ steps = 20000
 _PAPER: dict[str, Any] = {
     "model.layer": "conv1d_1",
     "windows.length": 524_288,
-    "encode.per_window": 32,  # 8 in each quarter of a window
+    "capture.parts": 4,
+    "encode.per_window": 8,  # in each quarter of a window
     "seqlets.width": "paper",
     "motifs.engine": "meme",
     "motifs.min_width": 8,
