@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from saers import Genome, schema
 from saers.cli import app
+from saers.demo.config import SimulationConfig
+from saers.demo.run import run_demo
 from saers.models import borzoi, load
 from saers.models.borzoi.training import train_borzoi
 from saers.models.toy import ToyTraining
@@ -147,3 +149,25 @@ def test_what_cannot_be_trained_or_saved_is_named(trained, tmp_path):
             np.zeros((2, 1000), np.uint8), np.zeros((2, TRACKS, BINS), np.float32),
             config=SIZE, training=ToyTraining(), holdout=np.zeros(2, bool),
         )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_demonstration_runs_on_a_borzoi(tmp_path):
+    size = SimulationConfig(
+        seed=5, chromosomes=(60_000, 30_000), n_motifs=5, n_pairs=1, n_tracks=7, tracks_per_motif=3
+    )
+    recipe = {
+        "train": {"n_latents": 36, "k": 3, "steps": 40, "batch_size": 512},
+        "seqlets": {"min_nonzero": 50, "min_above_half": 10},
+        "motifs": {"count": 1, "max_sequences": 100},
+        "embed": {"n_neighbors": 5},
+    }
+    training = ToyTraining(mega_bp=0.2, crop=2048, batch_size=4)
+    report = run_demo(
+        tmp_path, seed=5, model="borzoi", simulation=size, training=training, recipe=recipe
+    )
+    assert report.summary["model"] == "borzoi"
+    assert report.summary["channels"] == 18
+    assert 0 <= report.summary["learned"] <= 5
+    assert load(tmp_path / "input" / "model").config.depth == 1
+    assert (tmp_path / "run" / "atlas" / "index.html").is_file()
