@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from saers.sae.config import TrainConfig
 from saers.sae.module import SAE, select_above, with_width
 from saers.sae.parallel import Crew
-from saers.sae.sparse import at_places, keep_rows, largest_of_all
+from saers.sae.sparse import at_places, keep_rows, largest_of_all, places_by_topk
 from saers.sae.step import Stepper
 from tests.test_sae_step import (
     CHANNELS,
@@ -56,6 +56,9 @@ def test_of_equal_values_of_a_batch_the_first_are_kept(seed, count):
     found = kept_codes(pre, count)
     assert torch.equal(found, batch_codes(pre, count))
     assert int((found > 0).sum()) == min(count, int((pre > 0).sum()))
+    assert torch.equal(
+        largest_of_all(pre, count)[1], places_by_topk(pre.flatten(), min(count, 560))
+    )
 
 
 def test_a_batch_larger_than_a_block_is_kept_as_torch_keeps_it():
@@ -71,6 +74,7 @@ def test_a_nan_of_a_batch_is_not_lost():
     pre = torch.ones(3, 5)
     pre[1, 2] = torch.nan
     assert largest_of_all(pre, 4)[0].isnan().any()
+    assert 7 in places_by_topk(pre.flatten(), 4)
 
 
 def test_nothing_positive_keeps_nothing_and_the_step_survives():
@@ -93,6 +97,13 @@ def test_gradients_of_batch_top_k_are_those_of_autograd():
     left = codes @ twin.W_dec + twin.b_dec - rows()
     assert_gradients(twin, seen, left.square().sum() / (3.0 * 40))
     assert float(report.active) == pytest.approx(float((codes > 0).sum() / 40))
+
+
+@pytest.mark.parametrize("k, count", [(0.125, 5), (1.7, 68), (0.001, 1)])
+def test_a_batch_may_keep_a_fraction_of_a_latent_a_position(k, count):
+    config = plain_settings(architecture="batchtopk", k=k)
+    report = Stepper(random_sae(), config, variance=3.0).step(rows())
+    assert float(report.active) * 40 == pytest.approx(count)
 
 
 def test_the_threshold_follows_the_smallest_kept_value():

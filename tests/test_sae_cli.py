@@ -69,7 +69,7 @@ def test_a_preset_fits_the_layer(file, tmp_path):
         (("--set", "normalise=zscore"), "normalise"),
         (("--set", "ema"), "must be NAME=VALUE, got 'ema'"),
         (("-k", 17), "k must lie in 1..16, got 17"),
-        (("--choose-k", "a,b"), "k must be a whole number, got 'a'"),
+        (("--choose-k", "a,b"), "k must be a number, got 'a'"),
         (("--sweep", "batch_size=16,32"), "batch_size must be the same for all"),
         (("--log-to", "wandbb"), "log_to must be one of tensorboard, wandb"),
         (("--architecture", "gated"), "architecture must be one of topk, batchtopk"),

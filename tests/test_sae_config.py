@@ -11,8 +11,9 @@ from saers.sae.config import TrainConfig
 
 def test_the_learning_rate_follows_the_number_of_latents():
     rate = TrainConfig().resolve(608).learning_rate
-    assert rate == pytest.approx(2e-4 / math.sqrt(2432 / 2**14))
-    assert rate == pytest.approx(5.2e-4, rel=0.01)
+    assert rate == pytest.approx(8e-4 / math.sqrt(2432 / 2**14))
+    assert rate == pytest.approx(2.08e-3, rel=0.01)
+    assert TrainConfig(n_latents=40).resolve(8).learning_rate == pytest.approx(6.4e-3)
 
 
 @pytest.mark.parametrize("channels, k", [(608, 30), (736, 36), (896, 44), (1056, 52), (4, 1)])
@@ -34,7 +35,7 @@ def test_the_sae_borzoi_preset_is_the_paper():
     assert not preset.unit_decoder
 
 
-@pytest.mark.parametrize("steps, window", [(1, 81), (1000, 81_920), (100_000, 8_192_000)])
+@pytest.mark.parametrize("steps, window", [(1, 20), (1000, 20_480), (100_000, 2_048_000)])
 def test_the_dead_window_is_short_in_short_runs(steps, window):
     assert TrainConfig(steps=steps).resolve(64).dead_window == window
 
@@ -81,7 +82,6 @@ def test_every_setting_is_explained():
         ({"architecture": "topkk"}, "did you mean 'topk'"),
         ({"normalize": "center-rms"}, "did you mean 'center_rms'"),
         ({"loss": "l1"}, "loss must be one of fvu, mse, got 'l1'"),
-        ({"k": 0}, "k must be at least 1, got 0"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"batch_size": -4}, "batch_size must be at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
@@ -90,7 +90,11 @@ def test_every_setting_is_explained():
         ({"warmup": -1}, "warmup must be at least 0"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"buffer_tokens": 100}, "buffer_tokens must be at least batch_size"),
-        ({"k": "30"}, "k must be a whole number, got '30'"),
+        ({"k": "30"}, "k must be a number, got '30'"),
+        ({"k": 1.5}, "k must be a whole number of at least 1 with topk, got 1.5"),
+        ({"k": 0}, "k must be a whole number of at least 1 with topk, got 0"),
+        ({"k": math.nan, "architecture": "batchtopk"}, "k must be above 0, got nan"),
+        ({"aux_k": 0}, "aux_k must be at least 1, got 0"),
         ({"steps": 1e3}, "steps must be a whole number, got 1000.0"),
         ({"steps": True}, "steps must be a whole number, got True"),
         ({"clip": "1"}, "clip must be a number, got '1'"),

@@ -64,14 +64,13 @@ def main_loss(sae, x, unit):
     return (sae(x) - x).square().sum() / (unit * len(x))
 
 
-def auxiliary_loss(sae, x, dead, variance, coefficient):
-    """AuxK from its definition: dead latents fit the residual, top d/2 of them, no b_dec."""
+def auxiliary_loss(sae, x, dead, variance, coefficient, aux_k):
+    """AuxK from its definition: dead latents fit the residual, few at a position, no b_dec."""
     pre = (x - sae.b_dec) @ sae.W_enc + sae.b_enc
     residual = (x - sae(x)).detach()
-    values, order = pre[:, dead].relu().topk(min(CHANNELS // 2, len(dead)), dim=1)
+    values, order = pre[:, dead].relu().topk(min(aux_k, len(dead)), dim=1)
     fitted = torch.zeros(len(x), len(dead)).scatter(1, order, values) @ sae.W_dec[dead]
-    weight = coefficient * min(1.0, len(dead) / (CHANNELS // 2))
-    return weight * (fitted - residual).square().sum() / (variance * len(x))
+    return coefficient * (fitted - residual).square().sum() / (variance * len(x))
 
 
 def assert_gradients(sae, seen, loss):
@@ -96,9 +95,9 @@ def test_written_gradients_of_dead_latents_are_those_of_autograd(n_dead):
     sae, twin = random_sae(), random_sae()
     idle = torch.zeros(LATENTS, dtype=torch.int64)
     idle[-n_dead:] = 61
-    config = settings(aux_coefficient=0.25)
+    config = settings(aux_coefficient=0.25, aux_k=2)
     seen, report = written_gradients(sae, config, rows(), idle=idle)
-    aux = auxiliary_loss(twin, rows(), torch.arange(LATENTS - n_dead, LATENTS), 3.0, 0.25)
+    aux = auxiliary_loss(twin, rows(), torch.arange(LATENTS - n_dead, LATENTS), 3.0, 0.25, 2)
     assert report.dead == n_dead
     torch.testing.assert_close(report.aux_loss, aux.detach())
     assert_gradients(twin, seen, main_loss(twin, rows(), 3.0) + aux)

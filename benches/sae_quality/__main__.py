@@ -1,6 +1,7 @@
 """Train saers and its peers on planted dictionaries; goes on where it was stopped.
 
 python -m benches.sae_quality [--seeds 3] [--steps 5000] [--only NAME ...]
+python -m benches.sae_quality --ablate [--steps 5000] [--only NAME ...]
 
 Every finished run is one entry of benches/results/sae_quality.json, which `python -m benches`
 lays out as a table.
@@ -12,14 +13,14 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from benches.sae_quality import peers
 from benches.sae_quality.report import RESULTS
-from benches.sae_quality.world import LATENTS, Score, World, make_world, score
+from benches.sae_quality.world import CHANNELS, LATENTS, Score, World, make_world, score
 from saers.sae.agreement import choose_k
 from saers.sae.buffer import Feed
 from saers.sae.config import TrainConfig
@@ -30,8 +31,10 @@ from saers.sae.training import train_sae
 from saers.store import atomic_path
 
 BATCH = 1024
+K = 11  # features of an informative position
 KS = (4, 11, 30)
-BATCH_K = 2  # of the k of an informative position, times the 15 % of them, rounded
+DEVELOPMENT = 500  # a world that is not reported on: the defaults were chosen on it
+SHARE = 0.15  # of informative positions: what batchtopk's mean over all positions is scaled by
 
 
 def main() -> None:
@@ -40,10 +43,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--only", nargs="*", default=None)
+    parser.add_argument("--ablate", action="store_true", help="what each default is worth")
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of the peers
     every = [(seed, *run) for seed in range(wanted.seeds) for run in runs(seed, wanted.steps)]
+    if wanted.ablate:
+        every = [(DEVELOPMENT, *run) for run in ablations(wanted.steps)]
     # Those that choose k by itself take the longest: last.
     for seed, name, run in sorted(every, key=lambda found: "choose" in found[1]):
         key = f"{name}, seed {seed}, {wanted.steps} steps"
@@ -69,12 +75,8 @@ def runs(seed: int, steps: int) -> Iterator[tuple[str, Callable[[], dict[str, ob
     """Name every run of a seed."""
     world = functools.partial(_world, seed)
 
-    def ours(**changes: object) -> dict[str, object]:
-        made = train_sae(world().train, settings(seed, steps, **changes)).sae
-        return use_saers(world(), made)._asdict()
-
-    def chosen() -> dict[str, object]:
-        choice = choose_k(world().train, settings(seed, steps, k=1), KS)
+    def chosen(ks: Sequence[float], **changes: object) -> dict[str, object]:
+        choice = choose_k(world().train, settings(seed, steps, k=ks[0], **changes), ks)
         table = [
             {key: row[key] for key in ("k", "fvu", "shared", "matched")} for row in choice.table
         ]
@@ -84,22 +86,51 @@ def runs(seed: int, steps: int) -> Iterator[tuple[str, Callable[[], dict[str, ob
     def other(name: str) -> Callable[[], dict[str, object]]:
         return lambda: use_peer(name, world(), steps, seed)
 
-    yield "saers topk, k 11", lambda: ours(k=11)
-    yield "saers batchtopk", lambda: ours(k=BATCH_K, architecture="batchtopk")
+    yield "saers topk", functools.partial(_train, seed, steps, {"k": K})
+    of_batch = {"k": K * SHARE, "architecture": "batchtopk"}
+    yield "saers batchtopk", functools.partial(_train, seed, steps, of_batch)
     for name in peers.PEERS:
         yield name, other(name)
-    yield "saers topk, k by --choose-k", chosen
+    yield "saers topk, k by --choose-k", lambda: chosen(KS)
+    means = [k * SHARE for k in KS]
+    yield (
+        "saers batchtopk, k by --choose-k",
+        lambda: chosen(means, architecture="batchtopk"),
+    )
+
+
+def ablations(steps: int) -> Iterator[tuple[str, Callable[[], dict[str, object]]]]:
+    """Name runs that lack one of what the defaults have, or all of it."""
+    rate = 2e-4 / (LATENTS / 2**14) ** 0.5
+    slow: dict[str, object] = {"learning_rate": rate}
+    dense: dict[str, object] = {"aux_k": CHANNELS // 2, "aux_coefficient": 1 / 32}
+    without = {
+        "the defaults": {},
+        "a quarter of the learning rate": slow,
+        "AuxK of half the channels": dense,
+        "neither": slow | dense,
+        "a tenth of the background": {"background": 0.1, "k": K * 0.6},
+    }
+    for name, changes in without.items():
+        plain: dict[str, object] = {"k": K * SHARE, "architecture": "batchtopk"}
+        yield f"batchtopk, {name}", functools.partial(_train, DEVELOPMENT, steps, plain | changes)
+    for name in ("the defaults", "neither"):
+        plain = {"k": K}
+        changes = without[name]
+        yield f"topk, {name}", functools.partial(_train, DEVELOPMENT, steps, plain | changes)
+
+
+def _train(seed: int, steps: int, changes: dict[str, object]) -> dict[str, object]:
+    made = train_sae(_world(seed).train, settings(seed, steps, **changes)).sae
+    return use_saers(_world(seed), made)._asdict()
 
 
 def settings(seed: int, steps: int, **changes: object) -> TrainConfig:
-    """Settings of every run of saers; the seed of the weights is not the world's."""
+    """Saers' defaults, for the sizes of the world; the seed of the weights is not the world's."""
     plain = {
         "n_latents": LATENTS,
         "steps": steps,
         "batch_size": BATCH,
-        "learning_rate": peers.RATE,
-        "warmup": peers.WARMUP,
-        "dead_window": peers.DEAD_AFTER,
         "holdout": 0.05,
         "seed": seed,
     }
@@ -125,7 +156,7 @@ def use_peer(name: str, world: World, steps: int, seed: int) -> dict[str, object
         for _ in range(steps):
             yield normaliser.apply(feed.next_batch())
 
-    use, rows = peers.PEERS[name](batches(), 11, steps, seed)
+    use, rows = peers.PEERS[name](batches(), K, steps, seed)
     feed.close()
     with torch.no_grad():
         codes, decoded = use(normaliser.apply(world.test))

@@ -1,8 +1,8 @@
 """Peers trained on the same batches, with settings as near to ours as theirs go.
 
-All of them get what saers' default map gives (none of them centres by itself), Adam at 2e-3 with
+All of them get what saers' default map gives (none of them centres by itself), Adam at 6e-3 with
 100 steps of warm-up and a linear fall over the last fifth, an auxiliary loss of 1/32 and latents
-that count as dead after 100,000 positions.
+that count as dead after 20,000 positions.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benches.sae_quality.world import CHANNELS, LATENTS
 
-RATE, WARMUP, DEAD_AFTER, AUX = 2e-3, 100, 100_000, 1 / 32
+RATE, WARMUP, DEAD_AFTER, AUX = 6e-3, 100, 20_000, 1 / 32
 
 Learned = tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Tensor]
 """Dense codes and reconstruction of mapped input, and the decoder's rows."""

@@ -54,7 +54,8 @@ def train(
         str | None, typer.Option(help="topk or batchtopk.", show_default="topk")
     ] = None,
     k: Annotated[
-        int | None, typer.Option("-k", min=1, help="Latents kept per position.", show_default="30")
+        float | None,
+        typer.Option("-k", help="Latents kept per position (batchtopk: mean).", show_default="30"),
     ] = None,
     expansion: Annotated[
         int | None, typer.Option(min=1, help="Latents per channel.", show_default="4")
@@ -107,7 +108,8 @@ def train(
     if is_run(target):
         run_stage("train", target, out, force=force, as_json=as_json)
         return
-    given = {"architecture": architecture, "k": k, "expansion": expansion}
+    whole = int(k) if k is not None and k == int(k) else k
+    given = {"architecture": architecture, "k": whole, "expansion": expansion}
     fields: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "seed": seed}
     fields |= {name: value for name, value in given.items() if value is not None}
     fields |= dict(_setting(text) for text in settings or [])
@@ -243,9 +245,9 @@ def _choose(
     from saers.sae.agreement import choose_k
 
     values = _values(f"k={ks}")[1]
-    wrong = [value for value in values if not isinstance(value, int)]
+    wrong = [value for value in values if not isinstance(value, int | float)]
     if wrong:
-        raise ValueError(f"--choose-k: k must be a whole number, got {wrong[0]!r}")
+        raise ValueError(f"--choose-k: k must be a number, got {wrong[0]!r}")
     with progress() as shown:
         choice = choose_k(target, config, values, device=device, progress=shown)
     result = choice.results[0]

@@ -38,7 +38,7 @@ class Agreement(NamedTuple):
 class Choice(NamedTuple):
     """What was tried for k, and what it came to."""
 
-    k: int
+    k: float
     table: list[dict[str, Any]]  # a row for each k: its metrics, averaged over seeds, and agreement
     results: list[TrainResult]  # of the chosen k, one for each seed
 
@@ -75,7 +75,7 @@ def live_rows(sae: SAE, density: npt.NDArray[np.float64]) -> Tensor:
 def choose_k(
     source: Source,
     config: TrainConfig,
-    ks: Sequence[int],
+    ks: Sequence[float],
     *,
     seeds: int = 2,
     device: str | None = None,

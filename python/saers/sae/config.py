@@ -19,10 +19,11 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 PRESETS = ("sae-borzoi",)
 
 _BUFFER_BYTES = 640 * 2**20
+_RATE = 8e-4  # of 2^14 latents
 _AT_LEAST_ONE = (
     "expansion",
     "n_latents",
-    "k",
+    "aux_k",
     "steps",
     "batch_size",
     "dead_window",
@@ -76,9 +77,9 @@ class TrainConfig:
     n_latents: int | None = None
     """Latents, when they should not follow from ``expansion``."""
 
-    k: int | None = 30
+    k: int | float | None = 30
     """Latents kept at each position (``batchtopk``: on average over all positions, background
-    too); None stands for 5 % of the channels, at least 1."""
+    too, which may be a fraction); None stands for 5 % of the channels, at least 1."""
 
     steps: int = 10_000
     """Optimiser steps."""
@@ -87,7 +88,8 @@ class TrainConfig:
     """Positions in one step; 4,096 suits a CPU, 16,384 or more a GPU."""
 
     learning_rate: float | None = None
-    """Peak learning rate of Adam; None stands for 2e-4 / sqrt(latents / 2^14)."""
+    """Peak learning rate of Adam; None stands for 8e-4 / sqrt(latents / 2^14),
+    and for that of 256 where there are fewer."""
 
     seed: int = 0
     """Seed of the first weights, and of the order of positions where ``order_seed`` is None."""
@@ -122,12 +124,16 @@ class TrainConfig:
     loss: Literal["fvu", "mse"] = "fvu"
     """Squared error over the variance of the data set, or over the number of channels."""
 
-    aux_coefficient: float = 1 / 32
+    aux_coefficient: float = 0.1
     """Weight of the loss in which dead latents reconstruct what the others leave; 0 for none."""
+
+    aux_k: int = 3
+    """Dead latents that do so at each position. Where all of them do, none of them comes to stand
+    for one direction."""
 
     dead_window: int | None = None
     """Positions without a value above 1e-3 after which a latent counts as dead; None stands for
-    2 % of the run, so that the auxiliary loss acts in short runs too."""
+    0.5 % of the run, so that the auxiliary loss acts in short runs too."""
 
     clip: float | None = 1.0
     """Largest norm of the gradient over all weights; None for any."""
@@ -201,12 +207,26 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        self._check_k()
         if self.layer_norm:
             self._check_layer_norm()
         if self.buffer_tokens is not None and self.buffer_tokens < self.batch_size:
             raise ValueError(
                 f"buffer_tokens must be at least batch_size ({self.batch_size}), "
                 f"got {self.buffer_tokens}"
+            )
+
+    def _check_k(self) -> None:
+        """Require a whole number of each position; only their mean over a batch may be broken."""
+        if self.k is None:
+            return
+        if self.architecture == "batchtopk":
+            if not 0 < self.k < math.inf:
+                raise ValueError(f"k must be above 0, got {self.k}")
+        elif not (1 <= self.k < math.inf and self.k == int(self.k)):
+            raise ValueError(
+                f"k must be a whole number of at least 1 with topk, got {self.k}; batchtopk takes "
+                "any mean"
             )
 
     def _check_layer_norm(self) -> None:
@@ -306,18 +326,19 @@ class TrainConfig:
         --------
         >>> resolved = TrainConfig(k=None, steps=1000).resolve(608)
         >>> resolved.k, resolved.warmup, resolved.dead_window
-        (30, 50, 81920)
+        (30, 50, 20480)
         """
         latents = self.latents(channels)
         k = max(1, int(0.05 * channels)) if self.k is None else self.k
-        checks.in_range("k", k, 1, latents)
-        window = max(1, self.steps * self.batch_size // 50)
+        if k > latents:
+            raise ValueError(f"k must lie in 1..{latents}, got {k}")
+        window = max(1, self.steps * self.batch_size // 200)
         warmup = min(1000, self.steps // 20)
         return dataclasses.replace(
             self,
             n_latents=latents,
             k=k,
-            learning_rate=self.learning_rate or 2e-4 / math.sqrt(latents / 2**14),
+            learning_rate=self.learning_rate or _RATE / math.sqrt(max(latents, 256) / 2**14),
             warmup=warmup if self.warmup is None else self.warmup,
             dead_window=self.dead_window or window,
             order_seed=self.stream_seed,
@@ -370,6 +391,7 @@ def _check_type(name: str, kind: object, value: object) -> None:
     kinds = get_args(kind) or (kind,)
     if value is None and type(None) in kinds:
         return
-    allowed, what = _TYPES.get(kinds[0], (str, "a word"))
+    # A field that takes whole and other numbers is checked as one that takes numbers.
+    allowed, what = _TYPES.get(float if float in kinds else kinds[0], (str, "a word"))
     if not isinstance(value, allowed) or (isinstance(value, bool) and allowed is not bool):
         raise ValueError(f"{name} must be {what}, got {value!r}")

@@ -70,11 +70,23 @@ def largest_of_all(pre_activations: Tensor, count: int) -> tuple[Tensor, Tensor]
         _core.largest(row, places.unsqueeze(0).numpy(), values.unsqueeze(0).numpy())
         taken = values != 0
         return values[taken], places[taken]
+    places = places_by_topk(flat, count)
+    return flat[places], places
+
+
+def places_by_topk(flat: Tensor, count: int) -> Tensor:
+    """Find the same places where there is no kernel: on a GPU.
+
+    Examples
+    --------
+    >>> places_by_topk(torch.tensor([1.0, 2.0, 1.0, -1.0]), 2)
+    tensor([0, 1])
+    """
     smallest = torch.topk(flat, count, sorted=False).values.amin().clamp_min(0)
     above = (flat > smallest).nonzero().flatten()
     equal = ((flat == smallest) & (flat > 0)).nonzero().flatten()[: count - len(above)]
-    places = torch.cat([above, equal, flat.isnan().nonzero().flatten()[:1]]).sort().values
-    return flat[places], places
+    odd = flat.isnan().nonzero().flatten()[:1]
+    return torch.cat([above, equal, odd]).sort().values
 
 
 def at_places(values: Tensor, places: Tensor, width: int, prefixes: Tensor) -> Kept:

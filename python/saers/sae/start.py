@@ -1,5 +1,6 @@
 """Where a run begins: the map of its input and its first weights."""
 
+import math
 from collections.abc import Callable
 
 import polars as pl
@@ -42,7 +43,7 @@ def initial_sae(config: TrainConfig, normaliser: Normaliser) -> SAE:
     channels = len(normaliser.centre)
     config = config.resolve(channels)
     latents = config.latents(channels)
-    sae = SAE(channels, latents, config.k or 1, layer_norm=config.layer_norm)
+    sae = SAE(channels, latents, math.ceil(config.k or 1), layer_norm=config.layer_norm)
     generator = torch.Generator().manual_seed(config.seed)
     if config.unit_decoder:
         sae.W_dec.normal_(generator=generator)

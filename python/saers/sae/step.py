@@ -152,7 +152,7 @@ class Stepper:
         if self.config.architecture == "topk":
             values, indices = select(pre, self.sae.k)
             return keep_rows(values, indices, self.prefixes)
-        count = self.sae.k * total
+        count = max(1, round((self.config.k or 1) * total))
         values, places = largest_of_all(pre, count)
         if self._crew.size > 1:
             smallest = self._crew.threshold(values, count)
@@ -202,11 +202,10 @@ class Stepper:
         dead = (self.idle > self.dead_window).nonzero().flatten()
         if self.config.aux_coefficient == 0 or len(dead) == 0:
             return pre.new_zeros(()), len(dead)
-        half = max(1, sae.channels // 2)
-        values = keep_largest(functional.relu(pre[:, dead]), half)
+        values = keep_largest(functional.relu(pre[:, dead]), self.config.aux_k)
         rows = sae.W_dec[dead]
         left = values @ rows + residual
-        weight = self.config.aux_coefficient * min(1.0, len(dead) / half)
+        weight = self.config.aux_coefficient
         error = left * (2 * weight / (unit * total))
         by_value = torch.where(values > 0, error @ rows.T, 0)
         by_bias = by_value.sum(dim=0)
