@@ -190,8 +190,9 @@ def test_options_are_checked(folder):
         load(folder, options={"specie": "human"})
     with pytest.raises(ValueError, match="takes no weights beside"):
         load(folder, weights="more.safetensors")
-    with pytest.raises(ValueError, match="species must be one of human, mouse, got 'yeast'"):
-        opened(folder, species="yeast")
+    for layer in (None, "conv1d_1"):  # before hours of capture, not after them
+        with pytest.raises(ValueError, match="species must be one of human, mouse, got 'yeast'"):
+            opened(folder, layer=layer, species="yeast")
 
 
 def test_verbs_list_layers_and_truncate(folder, tmp_path):

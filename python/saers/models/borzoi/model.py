@@ -47,7 +47,7 @@ class BorzoiModel:
     ) -> None:
         self.module, self.config = network.eval(), network.config
         heads = dict(self.config.tracks)
-        if species is not None and self.config.upto is None:
+        if species is not None and heads:  # a truncated folder has none, and knows no species
             one_of("species", species, heads)
         self.species = species
         self.input_length = input_length
