@@ -193,11 +193,7 @@ INCOMPLETE = [
 @pytest.mark.meme
 @pytest.mark.parametrize("flags, options", INCOMPLETE)
 def test_incomplete_scores_are_those_of_the_program(tmp_path, flags, options):
-    """Every p-value, and the alignments of p < 0.1.
-
-    Tomtom takes E here from p before it is rounded, so that its last digit may differ; and of
-    alignments whose p-values are equal but for rounding, as those near 1, it may choose another.
-    """
+    """Every number and the order; of equally good alignments the program may choose another."""
     queries = [spell("w1", "A"), spell("rep", "AAAAAAAAA", n_sites=7.9)]
     write_motifs([*queries, *random_motifs(3, 6, low=4, high=20, prefix="q")], tmp_path / "q.meme")
     write_motifs(random_motifs(4, 56, high=24), tmp_path / "t.meme")
@@ -208,15 +204,9 @@ def test_incomplete_scores_are_those_of_the_program(tmp_path, flags, options):
     frame = tomtom(*files, q="compat", thresh=1.0, incomplete_scores=True, **options)
     write_tomtom_tsv(frame, tmp_path / "own.tsv")
     ours, theirs = rows(tmp_path / "own.tsv"), rows(tmp_path / "program.tsv")
-    assert sorted(row[:2] + row[3:4] for row in ours) == sorted(
-        row[:2] + row[3:4] for row in theirs
-    )
-    mine, known = ({(row[0], row[1]): row for row in part[1:]} for part in (ours, theirs))
-    good = [key for key, row in known.items() if float(row[3]) < 0.1]
-    assert len(good) > 20
-    for key in good:
-        assert mine[key][:4] + mine[key][6:] == known[key][:4] + known[key][6:]
-        assert float(mine[key][4]) == pytest.approx(float(known[key][4]), rel=1e-5)
+    assert [row[:2] + row[3:8] for row in ours] == [row[:2] + row[3:8] for row in theirs]
+    pairs = zip(ours[1:], theirs[1:], strict=True)
+    assert all(one == two for one, two in pairs if float(two[3]) < 0.1)
 
 
 def test_results_do_not_depend_on_threads_or_on_other_queries():
@@ -271,6 +261,28 @@ def test_what_underflows_single_precision_keeps_its_logarithm():
     assert best["target_id"] == "t0"
     assert best["log10_p"] < -50
     assert np.float32(best["p_value"]) == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"incomplete_scores": True}])
+def test_what_underflows_double_precision_keeps_its_logarithm(options):
+    targets = random_motifs(5, 300, low=99, high=101)
+    [query] = [motif for motif in targets if motif.width == 100][:1]
+    frame = tomtom([query], targets, thresh=1.0, reverse_complement=False, **options)
+    best = frame.row(0, named=True)
+    assert (best["target_id"], best["p_value"]) == (query.id, 0)
+    # All columns must have their highest score at once.
+    smooth = [(motif.matrix * 20 + 0.025) / 20.1 for motif in (query, *targets)]
+    columns = np.vstack(smooth[1:])
+    scores = -np.sqrt(((smooth[0][:, None] - columns) ** 2).sum(axis=2))
+    if not options:
+        middle = [len(columns) // 2 - 1, (len(columns) + 1) // 2 - 1]
+        scores -= np.sort(scores, axis=1)[:, middle].mean(axis=1, keepdims=True)
+    low = np.floor(scores.min())
+    cells = np.floor((scores - low) * np.floor(100 / (scores.max() - low)) + 0.5)
+    shares = (cells == cells.max(axis=1, keepdims=True)).mean(axis=1)
+    tried = 199 if options else 1
+    assert best["log10_p"] == pytest.approx(np.log10(shares).sum() + np.log10(tried), rel=1e-9)
+    assert np.isfinite(frame["log10_p"].to_numpy()).all()
 
 
 def test_a_target_may_be_one_column_and_a_query_wider_than_all_targets():

@@ -138,7 +138,7 @@ def test_threads_and_letter_case_change_nothing():
     assert drop.equals(scan(motifs, upper, thresh=0.1).drop("matched"))
 
 
-@pytest.mark.parametrize("letters", ["", "AC", "NNNNNN", "MEFILKP"])
+@pytest.mark.parametrize("letters", ["", "AC", "NNNNNN", "acgtRYKM--"])
 def test_what_holds_no_place_has_no_site(letters):
     found = public_scan([spell("box", "CACGTG")], {"s": letters}, thresh=1.0)
     assert found.is_empty()
@@ -187,3 +187,8 @@ def test_background_files_are_read_and_checked(tmp_path):
 
 def test_the_default_background_sums_to_one():
     assert sum(NONREDUNDANT) == pytest.approx(1)
+
+
+def test_protein_is_refused_where_it_is_met():
+    with pytest.raises(ValueError, match="sequence p holds 'E' at position 4, which is no nucleot"):
+        public_scan([spell("box", "CACGTG")], {"s": "ACGT", "p": "ACGTEFIL"})

@@ -21,6 +21,8 @@ Q_VALUES = ("independent", "compat")
 # Options under the name of a program that calls Tomtom with them.
 PRESETS: dict[str, "TomtomOptions"] = {"modisco": {"dist": "pearson", "min_overlap": 5}}
 
+_CONSENSUS = ("query_consensus", "target_consensus")
+
 Motifs: TypeAlias = Sequence[Motif] | str | Path
 
 TSV_COLUMNS = {
@@ -132,7 +134,7 @@ def tomtom(
         background=background,
         threads=threads,
     )
-    return _table(pl.DataFrame(columns), kept, known)
+    return _table(columns, kept, known)
 
 
 class TomtomOptions(TypedDict, total=False):
@@ -256,8 +258,9 @@ def write_tomtom_tsv(matches: pl.DataFrame, path: str | Path) -> None:
 def _tsv_row(row: tuple[Any, ...]) -> list[str]:
     """Word one row; numbers pass through single precision, as they do in Tomtom."""
     query, target, offset, p, e, q, overlap, *rest = row
-    # Tomtom multiplies the rounded p-value by the number of targets.
-    e = float(np.float32(p)) * round(e / p) if p > 0 else 0.0
+    if p != float(np.float32(p)):
+        # Tomtom multiplies the rounded p-value by the number of targets.
+        e = float(np.float32(p)) * round(e / p)
     numbers = [f"{np.float32(value):g}" for value in (p, e, q)]
     return [query, target, str(offset), *numbers, str(overlap), *rest]
 
@@ -294,10 +297,12 @@ def _some(ids: Sequence[str], most: int = 5) -> str:
     return ", ".join(ids[:most]) + more
 
 
-def _table(columns: pl.DataFrame, queries: list[Motif], targets: list[Motif]) -> pl.DataFrame:
+def _table(columns: dict[str, Any], queries: list[Motif], targets: list[Motif]) -> pl.DataFrame:
     """Put names and consensus sequences in the place of indices."""
     query, target = pl.col("query"), pl.col("target")
-    named = columns.with_columns(
+    consensus = {name: columns.pop(f"{name}_of") for name in _CONSENSUS}
+    named = pl.DataFrame(columns).with_columns(
+        *(_at(pl.col(name), values).alias(name) for name, values in consensus.items()),
         query_id=_at(query, [motif.id for motif in queries]),
         target_id=_at(target, [motif.id for motif in targets]),
         target_name=_at(target, [motif.name for motif in targets]),

@@ -41,6 +41,10 @@ _FOUND: schema.Columns = {"motif": pl.UInt32, **schema.SITES}
 _COMPLEMENT = str.maketrans("ACGTURYKMBDHVSWN", "TGCAAYRMKVHDBSWN")
 
 
+# Nucleotides, those that stand for several, and gaps.
+_LETTERS = b"ACGTURYKMSWBDHVNXacgturykmswbdhvnx.-*"
+
+
 class Piece(NamedTuple):
     """Part of a sequence."""
 
@@ -100,6 +104,11 @@ def scan(
         first. ``start`` and ``end`` are 0-based and half-open. ``q_value`` is that of Benjamini
         and Hochberg over all places where the motif was scored; FIMO multiplies it by its
         estimate of the share of nulls, drawn at random.
+
+    Raises
+    ------
+    ValueError
+        If a sequence holds letters that stand for no nucleotide.
 
     Examples
     --------
@@ -238,8 +247,16 @@ def _scan_batch(
     scanner: _core.MotifScanner, motifs: list[Motif], batch: list[Piece], threads: int | None
 ) -> tuple[pl.DataFrame, NDArray[np.uint64]]:
     """Scan some pieces; word their sites."""
+    encoded = [piece.letters.encode() for piece in batch]
+    for piece, letters in zip(batch, encoded, strict=True):
+        if foreign := letters.translate(None, _LETTERS).decode():
+            place = piece.offset + piece.letters.index(foreign[0])
+            raise ValueError(
+                f"sequence {piece.name} holds {foreign[0]!r} at position {place}, which is no "
+                f"nucleotide; protein cannot be scanned"
+            )
     columns = scanner.scan(
-        [piece.letters.encode() for piece in batch],
+        encoded,
         [piece.starts for piece in batch],
         threads=threads,
     )

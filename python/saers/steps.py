@@ -289,7 +289,7 @@ def embed(context: Context) -> dict[str, Any]:
 def atlas(context: Context) -> dict[str, Any]:
     """Gather all tables into one AnnData and one page."""
     from saers.atlas import build_anndata, write_atlas
-    from saers.motifs.databases import load_database
+    from saers.motifs.databases import families, load_database
     from saers.viewer import write_site
 
     store, recipe = context.store, context.recipe
@@ -298,13 +298,15 @@ def atlas(context: Context) -> dict[str, Any]:
     asked = store.read_manifest().get("effects", {}).get("options", {})
     adata = build_anndata(**tables, metadata=recipe.model_dump(exclude_none=True))
     write_atlas(store.path("atlas_h5ad"), adata)
-    known = [motif for name in recipe.match.databases for motif in load_database(name)]
+    databases = recipe.match.databases
+    known = [motif for name in databases for motif in load_database(name)]
     write_site(
         store.path("atlas"),
         **tables,
         meta=_page_facts(context),
         edit=asked.get("edit", ""),
         targets={motif.id: motif.matrix for motif in known},
+        families={id: family for name in databases for id, family in families(name).iter_rows()},
     )
     return {"page": str(store.path("atlas") / "index.html")}
 

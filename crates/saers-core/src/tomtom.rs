@@ -9,13 +9,18 @@ mod alignment;
 mod below;
 mod columns;
 mod distance;
+mod histogram;
 mod incomplete;
 mod null;
 mod qvalue;
 mod random;
+mod ranking;
 mod scaled;
 mod scores;
 mod tails;
+mod underflow;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -24,16 +29,14 @@ use crate::{Error, Result, threads};
 use columns::Columns;
 pub use distance::Distance;
 use qvalue::Bootstrap;
+use ranking::Ranking;
 use scaled::{Scaled, Scratch};
 
 /// Queries may not be wider than this.
 pub const MAX_QUERY_WIDTH: usize = 100;
 
-/// Queries whose rows are compared before their matches are ranked, to bound memory.
-const CHUNK: usize = 64;
-
-/// Bits that say which of equally good strands goes first.
-const PLACE_BITS: u32 = 25;
+/// Queries that are compared before their matches are gathered. Threads wait for each other then.
+const CHUNK: usize = 512;
 
 /// How q-values estimate the share of targets that do not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,31 +122,9 @@ pub struct Match {
     /// Expected share of false matches among those at least as good.
     pub q_value: f64,
     /// Likeliest letters of the query, after pseudo-counts.
-    pub query_consensus: String,
+    pub query_consensus: Arc<str>,
     /// Likeliest letters of the target on the strand that matched.
-    pub target_consensus: String,
-}
-
-/// All strands for one query, best first.
-struct Ranking {
-    consensus: String,
-    entries: Vec<Entry>,
-}
-
-impl Ranking {
-    fn p_values(&self) -> Vec<f64> {
-        self.entries.iter().map(|entry| entry.p_value).collect()
-    }
-}
-
-/// One strand of one target, aligned at its best.
-struct Entry {
-    strand: u32,
-    offset: i64,
-    overlap: usize,
-    p_value: f64,
-    /// The p-value before any rounding.
-    full: f64,
+    pub target_consensus: Arc<str>,
 }
 
 /// Compares every query with every target, best matches first within a query.
@@ -173,6 +154,7 @@ pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Resul
     let mut bootstrap = Bootstrap::new();
     let mut matches = Vec::new();
     let mut prepared: Option<Columns> = None;
+    let scratches = Mutex::default();
     let background = |query: &Motif| options.background.unwrap_or(query.background);
     for (first, chunk) in runs(queries, |a, b| background(a) == background(b)) {
         let background = background(&chunk[0]);
@@ -180,44 +162,38 @@ pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Resul
             Some(columns) if columns.background() == background => columns,
             _ => Columns::prepare(targets, &background, options),
         };
-        let report = Report { targets: targets.len(), columns: &columns, options };
-        let ranked =
-            chunk.par_iter().enumerate().map_init(Scratch::default, |scratch, (i, query)| {
-                let ranking = rank(query, &columns, options, scratch)?;
-                Ok(match options.q_values {
-                    QValues::Compat => Outcome::Ranked(ranking),
-                    QValues::Independent => {
-                        let pi0 = qvalue::pi0(&ranking.p_values());
-                        Outcome::Reported(report.matches(first + i, &ranking, pi0))
-                    }
-                })
-            });
-        for (i, outcome) in ranked.collect::<Result<Vec<_>>>()?.into_iter().enumerate() {
-            matches.extend(match outcome {
-                Outcome::Reported(matches) => matches,
-                // One query after another: the random numbers run on.
-                Outcome::Ranked(ranking) => {
-                    let pi0 = bootstrap.pi0(&ranking.p_values());
-                    report.matches(first + i, &ranking, pi0)
-                }
-            });
-        }
+        // Random numbers run on from query to query: each starts where the one before will end.
+        let starts: Vec<Bootstrap> = match options.q_values {
+            QValues::Compat => chunk.iter().map(|_| bootstrap.next(&columns)).collect(),
+            QValues::Independent => Vec::new(),
+        };
+        let found = chunk.par_iter().enumerate().map(|(i, query)| {
+            let mut scratch = taken(&scratches);
+            let found = rank(query, &columns, options, &mut scratch)?.matches(
+                first + i,
+                &columns,
+                options,
+                starts.get(i),
+            );
+            scratches.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+            Ok(found)
+        });
+        found.collect::<Result<Vec<_>>>()?.into_iter().for_each(|found| matches.extend(found));
         prepared = Some(columns);
     }
     Ok(matches)
 }
 
-/// What a thread hands back for a query.
-enum Outcome {
-    Ranked(Ranking),
-    Reported(Vec<Match>),
+/// Takes memory that a query before has left, or new one.
+fn taken(scratches: &Mutex<Vec<Scratch>>) -> Scratch {
+    scratches.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
 }
 
 fn check(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<()> {
     if targets.is_empty() {
         return Err(Error::invalid("targets must hold at least one motif, got none"));
     }
-    if targets.len() >= 1 << (PLACE_BITS - 1) {
+    if targets.len() >= 1 << (ranking::PLACE_BITS - 1) {
         let got = targets.len();
         return Err(Error::invalid(format!("targets must be fewer than 2^24, got {got}")));
     }
@@ -253,7 +229,7 @@ fn runs(
     })
 }
 
-/// Aligns a query with every strand and sorts the strands, best first.
+/// Aligns a query with every strand.
 fn rank(
     query: &Motif,
     columns: &Columns,
@@ -264,84 +240,13 @@ fn rank(
     let mut scaled = Scaled::new(query, columns, options, scratch)?;
     let (aligned, p_values) = if options.complete {
         let aligned = alignment::best_alignments(&scaled, columns, options);
-        let p_values = null::p_values(&scaled, columns, &aligned);
+        let p_values = null::p_values(&scaled, columns, &aligned, &mut scratch.memory);
         (aligned, p_values)
     } else {
-        incomplete::best_alignments(&scaled, columns, options)
+        incomplete::best_alignments(&scaled, columns, options, &mut scratch.memory)
     };
-    let entry = |strand: u32| {
-        let (best, full) = (aligned[strand as usize], p_values[strand as usize]);
-        let p_value = match options.q_values {
-            QValues::Compat => f64::from(full as f32),
-            QValues::Independent => full,
-        };
-        Entry { strand, offset: best.offset, overlap: best.overlap, p_value, full }
-    };
-    let strands = 0..p_values.len() as u32;
-    let key = |strand| key(&entry(strand), columns.places()[strand as usize]);
-    let mut keys: Vec<u64> = strands.map(key).collect();
-    keys.sort_unstable();
-    let strand = |key: u64| columns.by_place()[(key & ((1 << PLACE_BITS) - 1)) as usize];
-    let mut entries: Vec<Entry> = keys.into_iter().map(|key| entry(strand(key))).collect();
-    // What underflows in single precision still has order.
-    let zeros = entries.partition_point(|entry| entry.p_value as f32 == 0.0);
-    entries[..zeros].sort_by(|a, b| a.p_value.total_cmp(&b.p_value));
+    let small = underflow::ln_p_values(&scaled, columns, options, &aligned, &p_values);
     let consensus = std::mem::take(&mut scaled.consensus);
     scratch.recycle(scaled);
-    Ok(Ranking { consensus, entries })
-}
-
-/// Orders entries as Tomtom does, in one number: p-value, larger overlap, strand and id.
-///
-/// Single precision decides on ties. The bits of positive floating-point numbers are ordered as
-/// they are themselves.
-fn key(entry: &Entry, place: u32) -> u64 {
-    let single = (entry.p_value as f32).to_bits();
-    let gap = (MAX_QUERY_WIDTH - entry.overlap) as u64;
-    u64::from(single) << 32 | gap << PLACE_BITS | u64::from(place)
-}
-
-/// What is needed to word the matches of a query.
-struct Report<'a> {
-    targets: usize,
-    columns: &'a Columns,
-    options: &'a Options,
-}
-
-impl Report<'_> {
-    /// Keeps the best strand of every target down to the threshold.
-    fn matches(&self, query: usize, ranking: &Ranking, pi0: f64) -> Vec<Match> {
-        let q_values = qvalue::q_values(&ranking.p_values(), pi0);
-        let mut seen = vec![false; self.targets];
-        let mut matches = Vec::new();
-        for (entry, q_value) in ranking.entries.iter().zip(q_values) {
-            let strand = &self.columns.strands()[entry.strand as usize];
-            let e_value = entry.p_value * self.targets as f64;
-            let value = match self.options.criterion {
-                Criterion::QValue => q_value,
-                Criterion::EValue => e_value,
-                Criterion::PValue => entry.p_value,
-            };
-            if value > self.options.threshold {
-                break;
-            }
-            if std::mem::replace(&mut seen[strand.target], true) {
-                continue;
-            }
-            matches.push(Match {
-                query,
-                target: strand.target,
-                reverse: strand.reverse,
-                offset: entry.offset,
-                overlap: entry.overlap,
-                p_value: entry.p_value,
-                log10_p: entry.full.log10(),
-                e_value,
-                q_value,
-                query_consensus: ranking.consensus.clone(),
-                target_consensus: strand.consensus.clone(),
-            });
-        }
-        matches
-    }
+    Ok(Ranking { consensus, aligned, p_values, small })
 }

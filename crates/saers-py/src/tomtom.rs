@@ -1,5 +1,8 @@
 //! Binding of `saers_core::tomtom`.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use numpy::{PyArray1, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -10,7 +13,8 @@ use crate::error::CoreError;
 use crate::formats::{Parts, motifs};
 use crate::wait;
 
-/// Compares queries with targets; returns one array for each column of the table.
+/// Compares queries with targets; returns one array for each column of the table. Strings are
+/// places in a list of their own, under the name of the column with `_of`.
 #[pyfunction]
 #[pyo3(signature = (queries, targets, *, dist, min_overlap, internal, complete,
                     reverse_complement, pseudocount, thresh, criterion, compat, background, threads))]
@@ -63,13 +67,31 @@ fn table<'py>(py: Python<'py>, matches: &[Match]) -> PyResult<Bound<'py, PyDict>
     columns.set_item("log10_p", column(py, matches, |m| m.log10_p))?;
     columns.set_item("e_value", column(py, matches, |m| m.e_value))?;
     columns.set_item("q_value", column(py, matches, |m| m.q_value))?;
-    columns.set_item("query_consensus", strings(matches, |m| &m.query_consensus))?;
-    columns.set_item("target_consensus", strings(matches, |m| &m.target_consensus))?;
+    for (name, value) in CONSENSUS {
+        let (distinct, places) = strings(matches, value);
+        columns.set_item(name, places.to_pyarray(py))?;
+        columns.set_item(format!("{name}_of"), distinct)?;
+    }
     Ok(columns)
 }
 
-fn strings(matches: &[Match], value: impl Fn(&Match) -> &str) -> Vec<&str> {
-    matches.iter().map(value).collect()
+type Text = fn(&Match) -> &Arc<str>;
+
+const CONSENSUS: [(&str, Text); 2] =
+    [("query_consensus", |m| &m.query_consensus), ("target_consensus", |m| &m.target_consensus)];
+
+/// Lists each string once, as rows share them, and where each row finds its own.
+fn strings(matches: &[Match], value: Text) -> (Vec<&str>, Vec<u32>) {
+    let (mut distinct, mut known) = (Vec::new(), HashMap::new());
+    let place = |m| {
+        let text: &Arc<str> = value(m);
+        *known.entry(Arc::as_ptr(text).cast::<u8>()).or_insert_with(|| {
+            distinct.push(&**text);
+            distinct.len() as u32 - 1
+        })
+    };
+    let places = matches.iter().map(place).collect();
+    (distinct, places)
 }
 
 fn column<'py, T: numpy::Element>(

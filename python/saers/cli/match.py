@@ -40,7 +40,10 @@ def match(
         "independent"
     ),
     parquet: Annotated[
-        Path | None, typer.Option(help="Also write log10 p, names and families, as Parquet.")
+        Path | None,
+        typer.Option(
+            help="Table with log10 p, names and families; default: matches.parquet beside the TSV."
+        ),
     ] = None,
     threads: Threads = None,
     out: Annotated[
@@ -93,10 +96,10 @@ def match(
         options["background"] = read_background(bfile)
     frame = tomtom(read_motifs(query), load_database(target), **options)
     write_tomtom_tsv(frame, tsv)
-    if parquet is not None:
-        with atomic_path(parquet) as temporary:
-            with_families(frame, target).write_parquet(temporary)
+    table = parquet or tsv.with_name("matches.parquet")
+    with atomic_path(table) as temporary:
+        with_families(frame, target).write_parquet(temporary)
     if as_json:
-        print_json({"matches": frame.height, "tsv": str(tsv)})
+        print_json({"matches": frame.height, "tsv": str(tsv), "parquet": str(table)})
     else:
-        typer.echo(f"{frame.height} matches in {tsv}", err=True)
+        typer.echo(f"{frame.height} matches in {tsv} and, with families, {table}", err=True)

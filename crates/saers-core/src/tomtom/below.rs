@@ -61,10 +61,41 @@ impl Below {
         (self.low, self.logs.len())
     }
 
-    /// Computes the logarithm of the chance to stay below a score of the range.
-    pub fn ln(&self, score: i64) -> f64 {
+    /// Chance to stay below a score of the range: a logarithm and a factor.
+    pub fn at(&self, score: i64) -> (f64, f64) {
         let place = (score - self.low) as usize;
-        self.logs[place] + self.products[place].ln()
+        (self.logs[place], self.products[place])
+    }
+}
+
+/// Computes 1 - e^log · product for logarithms and factors, into `out`.
+///
+/// A factor is 1 or below 1 - [`SMALL`], so that the sum of positive terms keeps all digits.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+pub(super) fn complements(logs: &[f64], products: &[f64], out: &mut Vec<f64>) {
+    // e^-40 is nothing beside 1.
+    const LEAST: f64 = -40.0;
+    const HALVES: i32 = 6;
+    const TERMS: [f64; 14] = {
+        let mut terms = [0.0; 14];
+        let mut i = 0;
+        while i < 14 {
+            terms[i] = 1.0 / (15 - i) as f64;
+            i += 1;
+        }
+        terms
+    };
+    out.resize(logs.len(), 0.0);
+    for ((&log, &product), out) in logs.iter().zip(products).zip(out) {
+        let log = if log > LEAST { log } else { LEAST };
+        let part = log * 0.5_f64.powi(HALVES);
+        // 1 - e^x = -x (1 + x/2 (1 + x/3 (…))), and 1 - e^2x = (1 - e^x) (2 - (1 - e^x)).
+        let series = TERMS.iter().fold(1.0, |sum, term| 1.0 + part * term * sum);
+        let mut lost = -part * series;
+        for _ in 0..HALVES {
+            lost *= 2.0 - lost;
+        }
+        *out = (1.0 - product) + product * lost;
     }
 }
 
@@ -81,17 +112,35 @@ fn add_chances(chances: &[f64], logs: &mut [f64], products: &mut [f64]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Below, Range};
+    use super::{Below, Range, complements};
     use proptest::prelude::*;
+
+    fn chance(below: &Below, score: i64) -> f64 {
+        let (log, product) = below.at(score);
+        let mut out = Vec::new();
+        complements(&[log], &[product], &mut out);
+        out[0]
+    }
 
     proptest! {
         #[test]
-        fn a_chance_keeps_its_digits_for_tails_of_any_size(exponent in -300.0..0.0_f64) {
-            let tail = 10.0_f64.powf(exponent);
+        fn a_chance_keeps_its_digits_for_tails_of_any_size(
+            exponents in prop::collection::vec(-300.0..0.0_f64, 1..60),
+        ) {
             let mut below = Below::certain(Range { low: 7, high: 7 });
-            below.add(0, &[tail]);
-            let expected = (-tail).ln_1p();
-            prop_assert!((below.ln(7) - expected).abs() <= 1e-13 * expected.abs());
+            let tails: Vec<f64> = exponents.iter().map(|e| 10.0_f64.powf(*e)).collect();
+            tails.iter().for_each(|tail| below.add(0, &[*tail]));
+            let log: f64 = tails.iter().map(|tail| (-tail).ln_1p()).sum();
+            let expected = -log.exp_m1();
+            prop_assert!((chance(&below, 7) - expected).abs() <= 1e-13 * expected);
+        }
+
+        #[test]
+        fn a_complement_is_that_of_the_exponential(log in -100.0..0.0_f64, least in -3..0_i32) {
+            let log = log * 10.0_f64.powi(10 * least);
+            let mut out = Vec::new();
+            complements(&[log], &[1.0], &mut out);
+            prop_assert!((out[0] + log.exp_m1()).abs() <= 1e-14 * out[0]);
         }
     }
 
@@ -100,8 +149,6 @@ mod tests {
         let mut below = Below::certain(Range { low: 3, high: 5 });
         below.add(1, &[0.5]);
         below.add(0, &[]);
-        assert_eq!(below.ln(3), f64::NEG_INFINITY);
-        assert_eq!(below.ln(4), 0.5_f64.ln());
-        assert_eq!(below.ln(5), 0.0);
+        assert_eq!([3, 4, 5].map(|score| chance(&below, score)), [1.0, 0.5, 0.0]);
     }
 }

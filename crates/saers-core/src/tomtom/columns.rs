@@ -1,6 +1,7 @@
 //! All target columns of a comparison, on both strands, laid out by width.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Options;
 use crate::motif::{Frequencies, Motif, Row, smooth};
@@ -29,7 +30,7 @@ pub(super) struct Columns {
 pub(super) struct Strand {
     pub target: usize,
     pub reverse: bool,
-    pub consensus: String,
+    pub consensus: Arc<str>,
 }
 
 /// The strands of one width.
@@ -133,6 +134,11 @@ impl Columns {
         self.sites.len()
     }
 
+    /// Number of targets.
+    pub fn targets(&self) -> usize {
+        self.strands.last().map_or(0, |strand| strand.target + 1)
+    }
+
     /// Every target followed by its other strand.
     pub fn strands(&self) -> &[Strand] {
         &self.strands
@@ -188,7 +194,7 @@ pub(super) fn smoothed(background: &Row, rounds: usize) -> Row {
 ///
 /// It remembers the best probability so far in single precision, so that of two equal ones the
 /// second wins if that rounding went down.
-pub(super) fn consensus(motif: &Frequencies) -> String {
+pub(super) fn consensus(motif: &Frequencies) -> Arc<str> {
     let letter = |row: &Row| {
         let mut best = (0, 0.0_f32);
         for (letter, &value) in row.iter().enumerate() {
@@ -198,7 +204,7 @@ pub(super) fn consensus(motif: &Frequencies) -> String {
         }
         char::from(b"ACGT"[best.0])
     };
-    motif.rows().iter().map(letter).collect()
+    motif.rows().iter().map(letter).collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -251,6 +257,6 @@ mod tests {
             |p: f64| consensus(&Frequencies::new(vec![[0.0, p, 1.0 - 2.0 * p, p]]).unwrap());
         let (up, down) = (0.4, 0.35);
         assert!(f64::from(up as f32) > up && f64::from(down as f32) < down);
-        assert_eq!((spell(up), spell(down)), ("C".to_owned(), "T".to_owned()));
+        assert_eq!((spell(up), spell(down)), ("C".into(), "T".into()));
     }
 }

@@ -105,12 +105,11 @@ pub(super) const MOST_EUCLIDEAN: f64 = 1.4143;
 
 /// Codes minus the Euclidean distance of all target columns in steps of 1/65,535 of the most.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn euclidean_codes(row: &Row, columns: &Columns, codes: &mut Vec<u16>) {
+pub(super) fn euclidean_codes(row: &Row, letters: &[&[f32]; 4], codes: &mut [u16]) {
     const PER_UNIT: f32 = u16::MAX as f32 / MOST_EUCLIDEAN as f32;
     let q = row.map(|value| value as f32);
-    let [a, c, g, t] = columns.singles();
-    codes.resize(a.len(), 0);
-    let letters = a.iter().zip(c).zip(g).zip(t);
+    let [a, c, g, t] = letters;
+    let letters = a.iter().zip(*c).zip(*g).zip(*t);
     // A loop, not `extend`, whose body the compiler moves out of the reach of wide vectors.
     for (code, (((&a, &c), &g), &t)) in codes.iter_mut().zip(letters) {
         let [a, c, g, t] = [a - q[0], c - q[1], g - q[2], t - q[3]];

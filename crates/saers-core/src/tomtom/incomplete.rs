@@ -4,12 +4,13 @@ use super::Options;
 use super::alignment::{Alignment, Lay, lays, sums};
 use super::columns::{Class, Columns};
 use super::scaled::{LANES, Scaled};
-use super::tails::{Column, Tails};
+use super::tails::{Column, Memory, Tails};
 
 /// The best alignment of a strand so far, by its own p-value.
 #[derive(Clone, Copy)]
 struct Best {
     p_value: f64,
+    score: i64,
     lay: Lay,
 }
 
@@ -21,18 +22,20 @@ pub(super) fn best_alignments(
     scaled: &Scaled,
     columns: &Columns,
     options: &Options,
+    memory: &mut Memory,
 ) -> (Vec<Alignment>, Vec<f64>) {
     let width = scaled.width();
-    let start = Best { p_value: f64::INFINITY, lay: Lay { offset: 0, low: 0, high: 0 } };
+    let start = Best { p_value: f64::INFINITY, score: 0, lay: Lay { offset: 0, low: 0, high: 0 } };
     let mut best = vec![start; columns.strands().len()];
     let allowed: Vec<Vec<Lay>> =
         columns.classes().iter().map(|class| lays(width, class.width, options)).collect();
-    let mut memory = Vec::new();
     for low in 0..width {
         let mut tails = Tails::none();
         for high in low + 1..=width {
             let column = Column::new(&scaled.histograms[high - 1]);
-            tails = tails.with(&column, (i64::MIN, i64::MAX), &mut memory);
+            let shorter = std::mem::replace(&mut tails, Tails::none());
+            tails = shorter.with(&column, (i64::MIN, i64::MAX), memory);
+            memory.recycle([shorter]);
             for (class, lays) in columns.classes().iter().zip(&allowed) {
                 for lay in lays.iter().filter(|lay| (lay.low, lay.high) == (low, high)) {
                     try_lay(scaled, columns, class, lay, &tails, &mut best);
@@ -48,8 +51,11 @@ pub(super) fn best_alignments(
             p_values[member as usize] = smallest_of(p, strands * lays.len() as f64);
         }
     }
-    let alignment =
-        |best: Best| Alignment { score: 0, offset: best.lay.offset, overlap: best.lay.overlap() };
+    let alignment = |Best { score, lay, .. }: Best| Alignment {
+        score,
+        offset: lay.offset,
+        overlap: lay.overlap(),
+    };
     (best.into_iter().map(alignment).collect(), p_values)
 }
 
@@ -72,7 +78,7 @@ fn try_lay(
             let known = &mut best[member as usize];
             let rank = |p: f64, lay: &Lay| (p, std::cmp::Reverse(lay.overlap()), lay.offset);
             if rank(p_value, lay) < rank(known.p_value, &known.lay) {
-                *known = Best { p_value, lay: *lay };
+                *known = Best { p_value, score: i64::from(score), lay: *lay };
             }
         }
     }

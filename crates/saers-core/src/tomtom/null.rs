@@ -1,36 +1,43 @@
 //! Chance of a best score, from the chances of the sums over all spans of query columns.
 
 use super::alignment::Alignment;
-use super::below::{Below, Range};
+use super::below::{Below, Range, complements};
 use super::columns::Columns;
 use super::scaled::Scaled;
-use super::tails::{Column, Tails};
+use super::tails::{Column, Memory, Tails};
 
 /// Computes the p-value of every strand's best score.
 ///
 /// With `E(k)` the chance to stay below a score over the first and the last 1..=k query columns,
 /// a target of width L has `E(L - 1)`, and spans of L query columns (or the whole query, once
 /// for each offset) on top. All targets share `E`.
-pub(super) fn p_values(scaled: &Scaled, columns: &Columns, best: &[Alignment]) -> Vec<f64> {
-    let strands = if columns.strands().iter().any(|strand| strand.reverse) { 2.0 } else { 1.0 };
-    let null = Null::new(scaled, columns, best);
+pub(super) fn p_values(
+    scaled: &Scaled,
+    columns: &Columns,
+    best: &[Alignment],
+    memory: &mut Memory,
+) -> Vec<f64> {
+    let twice = columns.strands().iter().any(|strand| strand.reverse);
+    let null = Null::new(scaled, columns, best, memory);
     let width = scaled.width();
-    let mut p_values = vec![0.0; best.len()];
+    let (mut logs, mut products) = (vec![0.0; best.len()], vec![0.0; best.len()]);
     for class in columns.classes() {
         let reach = class.width.min(width);
         let (ends, spans) = (&null.ends[reach], &null.spans[reach]);
-        let offsets = (class.width + 1 - reach) as f64;
-        let (low, count) = spans.scores();
-        let mut known = vec![f64::NAN; count];
+        let offsets = (class.width + 1 - reach) as i32;
         for &member in columns.members(class) {
             let score = best[member as usize].score;
-            let p = &mut known[(score - low) as usize];
-            if p.is_nan() {
-                *p = (strands * (ends.ln(score) + offsets * spans.ln(score))).exp_m1().abs();
-            }
-            p_values[member as usize] = *p;
+            let ((log, product), (span_log, span_product)) = (ends.at(score), spans.at(score));
+            logs[member as usize] = log + f64::from(offsets) * span_log;
+            products[member as usize] = product * span_product.powi(offsets);
         }
     }
+    if twice {
+        logs.iter_mut().for_each(|log| *log *= 2.0);
+        products.iter_mut().for_each(|product| *product *= *product);
+    }
+    let mut p_values = Vec::new();
+    complements(&logs, &products, &mut p_values);
     p_values
 }
 
@@ -50,7 +57,7 @@ struct Null<'a> {
 }
 
 impl<'a> Null<'a> {
-    fn new(scaled: &'a Scaled, columns: &Columns, best: &[Alignment]) -> Self {
+    fn new(scaled: &'a Scaled, columns: &Columns, best: &[Alignment], memory: &mut Memory) -> Self {
         let width = scaled.width();
         let mut own = vec![Range::EMPTY; width + 1];
         for class in columns.classes() {
@@ -67,21 +74,21 @@ impl<'a> Null<'a> {
             spans: own.iter().map(|range| Below::certain(*range)).collect(),
             own,
         };
-        null.add_ends();
-        (1..width).for_each(|first| null.add_inner(first));
+        null.add_ends(memory);
+        (1..width).for_each(|first| null.add_inner(first, memory));
         null
     }
 
     /// Adds prefixes and suffixes of the query, and the query itself.
-    fn add_ends(&mut self) {
+    fn add_ends(&mut self, memory: &mut Memory) {
         let width = self.scaled.width();
         // Of a number of columns ask targets of that width and all wider ones.
         let mut asked = self.own.clone();
         for length in (0..width).rev() {
             asked[length] = asked[length].and(asked[length + 1]);
         }
-        let prefixes = self.chain(0..width, &asked);
-        let suffixes = self.chain((1..width).rev(), &asked);
+        let prefixes = self.chain(0..width, &asked, memory);
+        let suffixes = self.chain((1..width).rev(), &asked, memory);
         let mut ends = Below::certain(asked[0]);
         for length in 1..=width {
             if self.own[length] != Range::EMPTY {
@@ -97,20 +104,23 @@ impl<'a> Null<'a> {
                 add(&mut ends, suffix, free);
             }
         }
+        memory.recycle(prefixes);
+        memory.recycle(suffixes);
     }
 
     /// Adds the spans that start at `first` and end before the query does.
-    fn add_inner(&mut self, first: usize) {
+    fn add_inner(&mut self, first: usize, memory: &mut Memory) {
         let mut lengths = (1..self.scaled.width() - first).rev();
         let Some(reach) = lengths.find(|&length| self.own[length] != Range::EMPTY) else {
             return;
         };
-        let chain = self.chain(first..first + reach, &self.own[..=reach]);
-        for (length, tails) in (1..).zip(chain) {
+        let chain = self.chain(first..first + reach, &self.own[..=reach], memory);
+        for (length, tails) in (1..).zip(&chain) {
             if self.own[length] != Range::EMPTY {
-                self.add(length, &tails);
+                self.add(length, tails);
             }
         }
+        memory.recycle(chain);
     }
 
     /// Adds up columns in an order; `asked` says which scores matter after each of them.
@@ -118,6 +128,7 @@ impl<'a> Null<'a> {
         &self,
         order: impl DoubleEndedIterator<Item = usize> + Clone,
         asked: &[Range],
+        memory: &mut Memory,
     ) -> Vec<Tails> {
         let lengths = 1..=order.clone().count();
         let mut wanted = Vec::with_capacity(asked.len());
@@ -129,12 +140,11 @@ impl<'a> Null<'a> {
             later = range.less(column.low, column.high());
             wanted.push(range);
         }
-        let mut memory = Vec::new();
         let mut all: Vec<Tails> = Vec::with_capacity(wanted.len());
         let none = Tails::none();
         for (column, range) in order.zip(wanted.into_iter().rev()) {
             let shorter = all.last().unwrap_or(&none);
-            all.push(shorter.with(&self.columns[column], (range.low, range.high), &mut memory));
+            all.push(shorter.with(&self.columns[column], (range.low, range.high), memory));
         }
         all
     }

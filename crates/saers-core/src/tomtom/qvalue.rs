@@ -1,6 +1,10 @@
 //! q-values of one query after Storey, with the share of true nulls by bootstrap or its limit.
 
-use super::random::MersenneTwister;
+use super::columns::Columns;
+use super::random::{MersenneTwister, uniform};
+
+/// What bounds of p-values are raised by: more than rounding to single precision, which makes ties.
+pub(super) const SPARE: f64 = 1.0 + 1e-6;
 
 /// Thresholds at which the share of nulls is estimated: 0.005, 0.010, … 0.5.
 const LAMBDAS: usize = 100;
@@ -14,41 +18,44 @@ fn lambda(index: usize) -> f64 {
     0.5 * (index + 1) as f64 / LAMBDAS as f64
 }
 
-/// Estimates the share of nulls at each threshold from the p-values at or above it.
-fn shares(above: &[usize; LAMBDAS], total: usize) -> [f64; LAMBDAS] {
-    std::array::from_fn(|k| match above[k] {
-        0 => f64::INFINITY,
-        count => count as f64 / ((1.0 - lambda(k)) * total as f64),
-    })
+/// P-values counted by the number of thresholds that they reach.
+struct Tally {
+    counts: [u32; LAMBDAS + 1],
+    total: usize,
 }
 
-/// Turns counts of p-values by the number of thresholds they reach into counts at or above each.
-fn above(reached: &[usize; LAMBDAS + 1]) -> [usize; LAMBDAS] {
-    let mut counts = [0; LAMBDAS];
-    let mut sum = 0;
-    for k in (0..LAMBDAS).rev() {
-        sum += reached[k + 1];
-        counts[k] = sum;
-    }
-    counts
-}
-
-/// Counts the thresholds that each p-value reaches.
-fn reached(sorted: &[f64]) -> Vec<u8> {
-    let mut count = 0;
-    let step = |&p: &f64| {
-        while count < LAMBDAS && lambda(count) <= p {
-            count += 1;
+impl Tally {
+    fn of(p_values: &[f64]) -> Self {
+        let mut counts = [0; LAMBDAS + 1];
+        for &p in p_values {
+            // Off by one at most, where rounding meets a threshold.
+            let near = ((p * (2 * LAMBDAS) as f64) as usize).min(LAMBDAS);
+            let more = near < LAMBDAS && lambda(near) <= p;
+            let less = near > 0 && lambda(near - 1) > p;
+            counts[near + usize::from(more) - usize::from(less)] += 1;
         }
-        count as u8
-    };
-    sorted.iter().map(step).collect()
-}
+        Self { counts, total: p_values.len() }
+    }
 
-fn tally(reached: impl Iterator<Item = u8>) -> [usize; LAMBDAS + 1] {
-    let mut counts = [0; LAMBDAS + 1];
-    reached.for_each(|k| counts[usize::from(k)] += 1);
-    counts
+    /// Counts p-values at or above each threshold.
+    fn above(&self) -> [u32; LAMBDAS] {
+        let mut sum = 0;
+        let mut above = [0; LAMBDAS];
+        for k in (0..LAMBDAS).rev() {
+            sum += self.counts[k + 1];
+            above[k] = sum;
+        }
+        above
+    }
+
+    /// Estimates the share of nulls at each threshold from the p-values at or above it.
+    fn shares(&self) -> [f64; LAMBDAS] {
+        let above = self.above();
+        std::array::from_fn(|k| match above[k] {
+            0 => f64::INFINITY,
+            count => f64::from(count) / ((1.0 - lambda(k)) * self.total as f64),
+        })
+    }
 }
 
 /// Chooses the estimate whose error is smallest, the first of equal ones.
@@ -58,6 +65,7 @@ fn choose(errors: &[f64; LAMBDAS], shares: &[f64; LAMBDAS]) -> f64 {
 }
 
 /// The bootstrap of Tomtom: its random numbers run on from query to query.
+#[derive(Clone)]
 pub(super) struct Bootstrap(MersenneTwister);
 
 impl Bootstrap {
@@ -66,48 +74,115 @@ impl Bootstrap {
         Self(MersenneTwister::new(SEED))
     }
 
-    /// Estimates the share of nulls of the next query from its sorted p-values.
-    pub fn pi0(&mut self, sorted: &[f64]) -> f64 {
-        if sorted.len() <= FEW {
+    /// Takes the start of the next query, and moves on over it.
+    pub fn next(&mut self, columns: &Columns) -> Self {
+        let start = self.clone();
+        if columns.strands().len() > FEW {
+            self.0.skip(ROUNDS * SAMPLE);
+        }
+        start
+    }
+
+    /// Estimates the share of nulls of the next query from its p-values.
+    pub fn pi0(&mut self, p_values: &[f64]) -> f64 {
+        if p_values.len() <= FEW {
             return 1.0;
         }
-        let reached = reached(sorted);
-        let real = shares(&above(&tally(reached.iter().copied())), sorted.len());
+        let tally = Tally::of(p_values);
+        let real = tally.shares();
         let least = real.iter().copied().fold(f64::INFINITY, f64::min);
+        // Thresholds that each of the sorted p-values reaches.
+        let sorted = (0..).zip(tally.counts).flat_map(|(k, n)| std::iter::repeat_n(k, n as usize));
+        let reached: Vec<u8> = sorted.collect();
         let mut errors = [0.0; LAMBDAS];
         for _ in 0..ROUNDS {
-            let draw = |_| reached[(self.0.uniform() * sorted.len() as f64) as usize];
-            let sampled = shares(&above(&tally((0..SAMPLE).map(draw))), SAMPLE);
-            for (error, share) in errors.iter_mut().zip(sampled) {
+            for (error, share) in errors.iter_mut().zip(self.sample(&reached).shares()) {
                 *error += (share - least) * (share - least);
             }
         }
         choose(&errors, &real)
     }
+
+    /// Draws a sample with replacement.
+    fn sample(&mut self, reached: &[u8]) -> Tally {
+        // Several tables, for one would wait for itself where draws in turn are equal.
+        const TABLES: usize = 4;
+        let mut tables = [[0; 1 << u8::BITS]; TABLES];
+        let mut left = SAMPLE;
+        while left > 0 {
+            let pairs = self.0.pairs(left);
+            left -= pairs.len();
+            let (parts, rest) = pairs.as_chunks::<TABLES>();
+            for part in parts {
+                for (table, &pair) in tables.iter_mut().zip(part) {
+                    table[usize::from(reached[place(pair, reached.len())])] += 1;
+                }
+            }
+            for &pair in rest {
+                tables[0][usize::from(reached[place(pair, reached.len())])] += 1;
+            }
+        }
+        let count = |k: usize| tables.iter().map(|table| table[k]).sum();
+        Tally { counts: std::array::from_fn(count), total: SAMPLE }
+    }
 }
 
-/// Estimates the share of nulls from sorted p-values as infinitely many bootstrap rounds would.
+/// The place among `total` of which a pair of words says the fraction, rounded down.
+fn place(pair: [u32; 2], total: usize) -> usize {
+    // More than the lower word and rounding to double precision can add.
+    const SPARE: u64 = 64;
+    let scaled = u64::from(pair[0]) * total as u64;
+    match (scaled & u64::from(u32::MAX)) + total as u64 + SPARE < 1 << 32 {
+        true => (scaled >> 32) as usize,
+        false => (uniform(pair) * total as f64) as usize,
+    }
+}
+
+/// Estimates the share of nulls from p-values as infinitely many bootstrap rounds would.
 ///
 /// A round draws 1,000 p-values; the number at or above a threshold is binomial, so the mean
 /// squared error of each estimate is its variance plus its squared distance from the least one.
-pub(super) fn pi0(sorted: &[f64]) -> f64 {
-    if sorted.len() <= FEW {
+pub(super) fn pi0(p_values: &[f64]) -> f64 {
+    if p_values.len() <= FEW {
         return 1.0;
     }
-    let counts = above(&tally(reached(sorted).into_iter()));
-    let real = shares(&counts, sorted.len());
+    let tally = Tally::of(p_values);
+    let (above, real) = (tally.above(), tally.shares());
     let least = real.iter().copied().fold(f64::INFINITY, f64::min);
     let errors = std::array::from_fn(|k| {
-        let part = counts[k] as f64 / sorted.len() as f64;
+        let part = f64::from(above[k]) / p_values.len() as f64;
         let variance = part * (1.0 - part) / (SAMPLE as f64 * (1.0 - lambda(k)).powi(2));
         variance + (real[k] - least).powi(2)
     });
     choose(&errors, &real)
 }
 
-/// Turns sorted p-values into q-values.
-pub(super) fn q_values(sorted: &[f64], pi0: f64) -> Vec<f64> {
-    let total = sorted.len() as f64;
+/// Finds a p-value above which none counts for the q-values of those that `ratio` bounds.
+///
+/// The q-value of rank i is the least p / j over ranks j >= i, times a constant. It is settled by
+/// ranks of p <= `ratio` · j: their number bounds j, which bounds p, which bounds their number.
+pub(super) fn horizon(p_values: &[f64], ratio: f64) -> f64 {
+    // Each round is a pass; what is not settled by then leaves a few p-values more than needed.
+    const PASSES: usize = 20;
+    let mut count = p_values.len();
+    let mut bound = f64::INFINITY;
+    if !ratio.is_finite() {
+        return bound;
+    }
+    for _ in 0..PASSES {
+        bound = ratio * count as f64 * SPARE;
+        let below = p_values.iter().filter(|p| **p <= bound).count();
+        if below == count {
+            break;
+        }
+        count = below;
+    }
+    bound
+}
+
+/// Turns the sorted p-values of the first ranks, of `total`, into q-values.
+pub(super) fn q_values(sorted: &[f64], total: usize, pi0: f64) -> Vec<f64> {
+    let total = total as f64;
     let mut least = 1.0_f64;
     let mut q_values = vec![0.0; sorted.len()];
     for (index, (q, &p)) in q_values.iter_mut().zip(sorted).enumerate().rev() {
@@ -119,11 +194,13 @@ pub(super) fn q_values(sorted: &[f64], pi0: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bootstrap, pi0, q_values};
+    use super::{Bootstrap, LAMBDAS, Tally, horizon, lambda, pi0, place, q_values, uniform};
     use proptest::prelude::*;
 
     fn p_values() -> impl Strategy<Value = Vec<f64>> {
-        prop::collection::vec(0.0..=1.0_f64, 101..400).prop_map(|mut values| {
+        let powers = prop::collection::vec((0.0..=1.0_f64, 1..12_i32), 101..400);
+        powers.prop_map(|values| {
+            let mut values: Vec<f64> = values.into_iter().map(|(p, k)| p.powi(k)).collect();
             values.sort_by(f64::total_cmp);
             values
         })
@@ -132,7 +209,7 @@ mod tests {
     proptest! {
         #[test]
         fn q_values_rise_with_p_values_and_never_exceed_one(sorted in p_values()) {
-            let q = q_values(&sorted, pi0(&sorted));
+            let q = q_values(&sorted, sorted.len(), pi0(&sorted));
             prop_assert!(q.windows(2).all(|pair| pair[0] <= pair[1]));
             prop_assert!(q.iter().all(|q| (0.0..=1.0).contains(q)));
         }
@@ -144,8 +221,44 @@ mod tests {
                 let later = sorted[i..].iter().enumerate();
                 later.map(|(k, p)| p * n / (i + k + 1) as f64).fold(1.0, f64::min)
             };
-            let q = q_values(&sorted, 1.0);
+            let q = q_values(&sorted, sorted.len(), 1.0);
             prop_assert!((0..q.len()).all(|i| (q[i] - naive(i)).abs() < 1e-12));
+        }
+
+        #[test]
+        fn what_lies_past_the_horizon_bears_on_no_q_value_within(
+            sorted in p_values(),
+            threshold in 0.0..=1.0_f64,
+            pi0 in 0.01..=1.0_f64,
+        ) {
+            let bound = horizon(&sorted, threshold / (pi0 * sorted.len() as f64));
+            let near = sorted.partition_point(|p| *p <= bound);
+            let (all, some) =
+                [sorted.len(), near].map(|end| q_values(&sorted[..end], sorted.len(), pi0)).into();
+            let reported = all.partition_point(|q| *q <= threshold);
+            prop_assert!(reported <= near);
+            prop_assert_eq!(&all[..reported], &some[..reported]);
+        }
+
+        #[test]
+        fn p_values_are_counted_by_the_thresholds_they_reach(sorted in p_values()) {
+            let exact = (0..=LAMBDAS).map(|k| 0.5 * k as f64 / LAMBDAS as f64);
+            let values: Vec<f64> = sorted.into_iter().chain(exact).collect();
+            let above = Tally::of(&values).above();
+            for (k, count) in above.into_iter().enumerate() {
+                let naive = values.iter().filter(|p| **p >= lambda(k)).count();
+                prop_assert_eq!(count as usize, naive);
+            }
+        }
+
+        #[test]
+        fn a_place_is_the_rounded_product(pair: [u32; 2], total in 1..(1_usize << 25)) {
+            prop_assert_eq!(place(pair, total), (uniform(pair) * total as f64) as usize);
+            let edge = [((u64::from(pair[0]) % total as u64) << 32).div_ceil(total as u64) as u32, 0];
+            for high in [edge[0].wrapping_sub(1), edge[0]] {
+                let pair = [high, pair[1]];
+                prop_assert_eq!(place(pair, total), (uniform(pair) * total as f64) as usize);
+            }
         }
     }
 

@@ -1,11 +1,15 @@
 //! The Mersenne Twister MT19937 with the seeding of 1998, which Tomtom's bootstrap uses.
 
+use multiversion::multiversion;
+
 const SIZE: usize = 624;
 const SHIFT: usize = 397;
 
-/// State of the generator.
+/// The generator: its state, and the words that it yields until the next state.
+#[derive(Clone)]
 pub(super) struct MersenneTwister {
     state: [u32; SIZE],
+    words: [u32; SIZE],
     next: usize,
 }
 
@@ -16,46 +20,112 @@ impl MersenneTwister {
         for i in 1..SIZE {
             state[i] = state[i - 1].wrapping_mul(69_069);
         }
-        Self { state, next: SIZE }
+        Self { state, words: [0; SIZE], next: SIZE }
     }
 
-    /// Draws a number in [0, 1) from two words, the first one the higher.
-    pub fn uniform(&mut self) -> f64 {
-        let high = u64::from(self.word());
-        let low = u64::from(self.word());
-        ((high << 32) | low) as f64 * 2.0_f64.powi(-64)
-    }
-
-    fn word(&mut self) -> u32 {
+    /// Yields at most `count` pairs of words, and at least one.
+    pub fn pairs(&mut self, count: usize) -> &[[u32; 2]] {
         if self.next == SIZE {
-            self.regenerate();
+            self.state = following(&self.state);
+            self.words = self.state.map(temper);
+            self.next = 0;
         }
-        let mut word = self.state[self.next];
-        self.next += 1;
-        word ^= word >> 11;
-        word ^= (word << 7) & 0x9d2c_5680;
-        word ^= (word << 15) & 0xefc6_0000;
-        word ^ (word >> 18)
+        let first = self.next;
+        self.next = SIZE.min(first + 2 * count);
+        self.words[first..self.next].as_chunks().0
     }
 
-    fn regenerate(&mut self) {
-        for i in 0..SIZE {
-            let mixed = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % SIZE] & 0x7fff_ffff);
-            let odd = if mixed & 1 == 1 { 0x9908_b0df } else { 0 };
-            self.state[i] = self.state[(i + SHIFT) % SIZE] ^ (mixed >> 1) ^ odd;
+    /// Moves on as if `count` pairs had been drawn.
+    pub fn skip(&mut self, count: usize) {
+        let mut left = 2 * count;
+        while left > SIZE - self.next {
+            left -= SIZE - self.next;
+            self.state = following(&self.state);
+            self.next = 0;
         }
-        self.next = 0;
+        self.words = self.state.map(temper);
+        self.next += left;
     }
+}
+
+/// A number in [0, 1) of two words, the first one the higher.
+pub(super) fn uniform([high, low]: [u32; 2]) -> f64 {
+    (u64::from(high) << 32 | u64::from(low)) as f64 * 2.0_f64.powi(-64)
+}
+
+/// Computes the next state. Word `i` takes part of the words after it and of word `i + SHIFT`,
+/// counted around: in three stretches, none of which reads what it has written.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn following(old: &[u32; SIZE]) -> [u32; SIZE] {
+    const FIRST: usize = SIZE - SHIFT;
+    let mix = |i: usize| twist(old[i], old[i + 1]);
+    let mut new = [0; SIZE];
+    for i in 0..FIRST {
+        new[i] = old[i + SHIFT] ^ mix(i);
+    }
+    for (from, to) in [(FIRST, 2 * FIRST), (2 * FIRST, SIZE - 1)] {
+        let (done, rest) = new.split_at_mut(from);
+        for (i, (word, far)) in (from..to).zip(rest.iter_mut().zip(&done[from - FIRST..])) {
+            *word = far ^ mix(i);
+        }
+    }
+    new[SIZE - 1] = new[SHIFT - 1] ^ twist(old[SIZE - 1], new[0]);
+    new
+}
+
+fn twist(word: u32, after: u32) -> u32 {
+    let mixed = (word & 0x8000_0000) | (after & 0x7fff_ffff);
+    (mixed >> 1) ^ (0x9908_b0df & (mixed & 1).wrapping_neg())
+}
+
+fn temper(word: u32) -> u32 {
+    let word = word ^ (word >> 11);
+    let word = word ^ ((word << 7) & 0x9d2c_5680);
+    let word = word ^ ((word << 15) & 0xefc6_0000);
+    word ^ (word >> 18)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::MersenneTwister;
+    use super::{MersenneTwister, SHIFT, SIZE, temper, twist};
 
     #[test]
     fn the_first_words_are_those_of_the_authors_1998_program() {
         let mut random = MersenneTwister::new(4357);
-        let words: Vec<u32> = (0..3).map(|_| random.word()).collect();
-        assert_eq!(words, [3_510_405_877, 4_290_933_890, 2_191_955_339]);
+        assert_eq!(random.pairs(2), [[3_510_405_877, 4_290_933_890], [2_191_955_339, 564_929_546]]);
+    }
+
+    /// Words as the definition has them, one after another in one array.
+    fn naive(count: usize) -> Vec<u32> {
+        let mut state = MersenneTwister::new(4357).state;
+        let mut words = Vec::new();
+        while words.len() < count {
+            for i in 0..SIZE {
+                state[i] = state[(i + SHIFT) % SIZE] ^ twist(state[i], state[(i + 1) % SIZE]);
+            }
+            words.extend(state.map(temper));
+        }
+        words.truncate(count);
+        words
+    }
+
+    #[test]
+    fn words_are_those_of_the_definition_however_many_are_asked_for() {
+        let mut random = MersenneTwister::new(4357);
+        let mut words = Vec::new();
+        for count in [1, 700, 311, 1, 3, 2000].repeat(4) {
+            words.extend_from_slice(random.pairs(count).as_flattened());
+        }
+        assert_eq!(words, naive(words.len()));
+    }
+
+    #[test]
+    fn what_is_skipped_is_what_would_have_been_drawn() {
+        for count in [0, 1, 311, 312, 313, 624, 100_000] {
+            let mut random = MersenneTwister::new(4357);
+            random.pairs(5);
+            random.skip(count);
+            assert_eq!(random.pairs(1)[0], naive(2 * count + 12)[2 * count + 10..]);
+        }
     }
 }

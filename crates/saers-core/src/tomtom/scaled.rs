@@ -1,11 +1,15 @@
 //! Column scores of one query as small integers, and their distribution.
 
+use std::sync::Arc;
+
 use multiversion::multiversion;
 
 use super::Options;
 use super::columns::{Columns, consensus, smoothed, with_pseudocount};
 use super::distance::{QueryColumn, ROUNDS, score};
+use super::histogram::Pairs;
 use super::scores::Coded;
+use super::tails::Memory;
 use crate::motif::{Frequencies, Motif, Row};
 use crate::{Error, Result};
 
@@ -24,7 +28,7 @@ pub(super) struct Scaled {
     cells: Vec<u8>,
     stride: usize,
     /// Likeliest letters of the query.
-    pub consensus: String,
+    pub consensus: Arc<str>,
     /// For each query column the share of target columns at each score.
     pub histograms: Vec<[f64; BINS + 1]>,
     /// Score of a query column that has no partner.
@@ -61,6 +65,10 @@ pub(super) struct Scratch {
     rows: Vec<Coded>,
     scores: Vec<f64>,
     cells: Vec<u8>,
+    doubts: Vec<u32>,
+    pairs: Pairs,
+    /// Memory for convolutions.
+    pub memory: Memory,
 }
 
 impl Scratch {
@@ -87,16 +95,16 @@ impl Scaled {
         let width = query_columns.matrix.width();
         scratch.rows.resize_with(width.max(scratch.rows.len()), Coded::default);
         let Scratch { rows, scores, .. } = scratch;
-        let mut medians = Vec::with_capacity(width);
-        for (index, row) in rows.iter_mut().enumerate().take(width) {
-            row.fill(index, &query_columns, scores).ok_or_else(|| {
-                Error::invalid(format!("the scores of query {} are not finite", query.id))
-            })?;
-            let median =
-                if options.complete { row.lower_median(index, &query_columns) } else { 0.0 };
-            medians.push(median);
-        }
-        let scale = Scale::new(&rows[..width], &medians, &query_columns);
+        let rows = &mut rows[..width];
+        Coded::fill(rows, &query_columns, scores).ok_or_else(|| {
+            Error::invalid(format!("the scores of query {} are not finite", query.id))
+        })?;
+        let median = |(index, row): (usize, &Coded)| match options.complete {
+            true => row.lower_median(index, &query_columns),
+            false => 0.0,
+        };
+        let medians: Vec<f64> = rows.iter().enumerate().map(median).collect();
+        let scale = Scale::new(rows, &medians, &query_columns);
         let stride = columns.total() + LANES;
         let mut cells = std::mem::take(&mut scratch.cells);
         // Those of the query before are overwritten; what is to spare is never looked at.
@@ -104,8 +112,9 @@ impl Scaled {
         let mut histograms = Vec::with_capacity(width);
         for (index, (row, median)) in scratch.rows.iter().zip(&medians).enumerate() {
             let cells = &mut cells[index * stride..][..columns.total()];
-            scale.fill(row, *median, cells, |column| query_columns.exact(index, column));
-            histograms.push(shares(cells));
+            let exact = |column| query_columns.exact(index, column);
+            scale.fill(row, *median, cells, &mut scratch.doubts, exact);
+            histograms.push(scratch.pairs.shares(cells));
         }
         Ok(Self {
             width,
@@ -173,15 +182,23 @@ impl Scale {
     }
 
     /// Scales a row; where its codes leave open which integer is meant, `exact` decides.
-    fn fill(&self, row: &Coded, median: f64, cells: &mut [u8], exact: impl Fn(usize) -> f64) {
+    fn fill(
+        &self,
+        row: &Coded,
+        median: f64,
+        cells: &mut [u8],
+        doubts: &mut Vec<u32>,
+        exact: impl Fn(usize) -> f64,
+    ) {
         let unit = row.unit * self.factor;
-        let base = (row.low + 0.5 * row.unit - median - self.offset) * self.factor + 0.5;
+        let base = (row.low + 0.5 * row.unit - median - self.offset) * self.factor;
         let size = (unit * f64::from(u16::MAX)).abs() + base.abs();
         let open = 0.5 * unit + row.slack * self.factor + ROUNDING * (1.0 + size / 300.0);
-        let line = Line { unit: unit as f32, base: base as f32, open: open as f32 };
-        let mut doubts = Vec::new();
-        round_all(&line, &row.codes, cells, &mut doubts);
-        for column in doubts {
+        let line = Line { unit: unit as f32, base: base as f32, far: (0.5 - open) as f32 };
+        doubts.clear();
+        round_all(&line, &row.codes, cells, doubts);
+        for &column in &*doubts {
+            let column = column as usize;
             // Not negative, so that this rounds down.
             let cell = ((exact(column) - median - self.offset) * self.factor + 0.5) as i32;
             cells[column] = cell.clamp(0, BINS as i32) as u8;
@@ -193,59 +210,39 @@ impl Scale {
 struct Line {
     unit: f32,
     base: f32,
-    /// Nearer than this to an integer a value may belong to either side.
-    open: f32,
+    /// Further than this from an integer a value may belong to either side.
+    far: f32,
 }
 
-/// Rounds codes down to cells and lists the places in doubt.
+/// Rounds codes to cells and lists the places in doubt.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<usize>) {
-    const MOST: f32 = BINS as f32;
+fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<u32>) {
     // So short that few places are looked at again for one in doubt.
     const CHUNK: usize = 16;
-    let value = |code: u16| f32::from(code) * line.unit + line.base;
-    let doubtful = |value: f32| (value - ((value + ROUNDS) - ROUNDS)).abs() < line.open;
-    let rounded = |value: f32| {
-        // Half a step down, for ROUNDS goes to the nearest integer.
-        let place = if value > 0.5 { value - 0.5 } else { 0.0 };
-        let place = if place < MOST { place } else { MOST };
-        (place + ROUNDS).to_bits() as u8
+    let rounded = |code: u16| {
+        let value = f32::from(code) * line.unit + line.base;
+        let near = value + ROUNDS;
+        (near.to_bits() as u8, (value - (near - ROUNDS)).abs() > line.far)
     };
     let (chunks, rest) = codes.as_chunks::<CHUNK>();
     let (cell_chunks, cell_rest) = cells.as_chunks_mut::<CHUNK>();
     for (index, (cells, codes)) in cell_chunks.iter_mut().zip(chunks).enumerate() {
-        let mut any = 0_u32;
+        let mut any = false;
         for lane in 0..CHUNK {
-            let value = value(codes[lane]);
-            any |= u32::from(doubtful(value));
-            cells[lane] = rounded(value);
+            let (cell, doubtful) = rounded(codes[lane]);
+            any |= doubtful;
+            cells[lane] = cell;
         }
-        if any != 0 {
-            let open = codes.iter().enumerate().filter(|(_, code)| doubtful(value(**code)));
-            doubts.extend(open.map(|(place, _)| index * CHUNK + place));
+        if any {
+            let open = (0..).zip(codes).filter(|(_, code)| rounded(**code).1);
+            doubts.extend(open.map(|(place, _)| (index * CHUNK) as u32 + place));
         }
     }
     for (place, (cell, &code)) in cell_rest.iter_mut().zip(rest).enumerate() {
-        *cell = rounded(value(code));
-        if doubtful(value(code)) {
-            doubts.push(codes.len() - rest.len() + place);
+        let (rounded, doubtful) = rounded(code);
+        *cell = rounded;
+        if doubtful {
+            doubts.push((codes.len() - rest.len() + place) as u32);
         }
     }
-}
-
-/// Counts the cells of each score, as shares.
-fn shares(cells: &[u8]) -> [f64; BINS + 1] {
-    const SIDE: usize = 128;
-    const TABLES: usize = 8;
-    // Several tables, for one would wait for itself where cells nearby are equal.
-    let mut tables = [[0_u32; SIDE]; TABLES];
-    let (chunks, rest) = cells.as_chunks::<TABLES>();
-    rest.iter().for_each(|&cell| tables[0][usize::from(cell) % SIDE] += 1);
-    for chunk in chunks {
-        for (table, &cell) in tables.iter_mut().zip(chunk) {
-            table[usize::from(cell) % SIDE] += 1;
-        }
-    }
-    let total = cells.len() as f64;
-    std::array::from_fn(|bin| f64::from(tables.iter().map(|table| table[bin]).sum::<u32>()) / total)
 }

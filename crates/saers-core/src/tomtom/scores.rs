@@ -13,7 +13,10 @@ use super::scaled::Query;
 const SINGLE: f64 = 2e-7;
 
 /// Scores that are rather computed than set apart by one more count.
-const FEW: usize = 32;
+const FEW: usize = 24;
+
+/// Places of a sample by which a rank may be off.
+const OFF: usize = 48;
 
 /// Scores `low + code · unit`, to be exact: between `slack` less and `unit + slack` more.
 #[derive(Default)]
@@ -27,22 +30,38 @@ pub(super) struct Coded {
 }
 
 impl Coded {
-    /// Scores a query column; `None` where a score is not finite.
-    pub fn fill(&mut self, index: usize, query: &Query, scores: &mut Vec<f64>) -> Option<()> {
+    /// Scores every query column; `None` where a score is not finite.
+    pub fn fill(rows: &mut [Self], query: &Query, scores: &mut Vec<f64>) -> Option<()> {
         match query.options.distance {
-            Distance::Euclidean => {
-                euclidean_codes(&query.matrix.rows()[index], query.columns, &mut self.codes);
-                self.unit = MOST_EUCLIDEAN / f64::from(u16::MAX);
-                self.low = -MOST_EUCLIDEAN - 0.5 * self.unit;
-                self.slack = SINGLE_ERROR + SINGLE * MOST_EUCLIDEAN;
-            }
+            Distance::Euclidean => Self::fill_euclidean(rows, query),
             distance => {
-                score_all(distance, &query.column(index), query.columns, scores);
-                self.encode(scores)?;
+                for (index, row) in rows.iter_mut().enumerate() {
+                    score_all(distance, &query.column(index), query.columns, scores);
+                    row.encode(scores)?;
+                }
             }
         }
-        self.range = extremes(&self.codes);
+        rows.iter_mut().for_each(|row| row.range = extremes(&row.codes));
         Some(())
+    }
+
+    fn fill_euclidean(rows: &mut [Self], query: &Query) {
+        // Target columns that stay in the nearest cache for all query columns.
+        const BLOCK: usize = 1536;
+        let total = query.columns.total();
+        for row in rows.iter_mut() {
+            row.codes.resize(total, 0);
+            row.unit = MOST_EUCLIDEAN / f64::from(u16::MAX);
+            row.low = -MOST_EUCLIDEAN - 0.5 * row.unit;
+            row.slack = SINGLE_ERROR + SINGLE * MOST_EUCLIDEAN;
+        }
+        for start in (0..total).step_by(BLOCK) {
+            let block = start..total.min(start + BLOCK);
+            let letters = query.columns.singles().each_ref().map(|letter| &letter[block.clone()]);
+            for (row, column) in rows.iter_mut().zip(query.matrix.rows()) {
+                euclidean_codes(column, &letters, &mut row.codes[block.clone()]);
+            }
+        }
     }
 
     /// Rounds scores to codes; `None` where one is not finite.
@@ -79,7 +98,7 @@ impl Coded {
 
     /// Finds the exact score of a rank, counted from 0, ascending.
     fn nth(&self, rank: usize, exact: impl Fn(usize) -> f64) -> f64 {
-        let (low, high) = self.codes_of_rank(rank);
+        let Bracket { low, high, before, .. } = self.codes_of_rank(rank);
         // Codes further away than this lie surely on one side of that score.
         let reach = match self.unit > 0.0 {
             true => (2.0 * self.slack / self.unit).ceil() as i64 + 1,
@@ -87,27 +106,94 @@ impl Coded {
         };
         let bound = |code: i64| code.clamp(0, i64::from(u16::MAX)) as u16;
         let (from, to) = (bound(i64::from(low) - reach), bound(i64::from(high) + reach));
-        let mut near = Vec::new();
+        let mut near = Vec::with_capacity(8 * FEW);
         list_between(&self.codes, from, to, &mut near);
         let mut scores: Vec<f64> = near.iter().map(|&column| exact(column as usize)).collect();
-        let place = rank - count_below(&self.codes, from);
+        let less = near.iter().filter(|&&column| self.codes[column as usize] < low).count();
+        let place = rank + less - before;
         *scores.select_nth_unstable_by(place, f64::total_cmp).1
     }
 
     /// Bounds the code that is met at a rank when codes are sorted, until few lie between.
-    fn codes_of_rank(&self, rank: usize) -> (u16, u16) {
-        let (mut low, mut high) = self.range;
-        let (mut before, mut after) = (0, self.codes.len());
-        while low < high && after - before > FEW {
-            let middle = low + (high - low).div_ceil(2);
-            let count = count_below(&self.codes, middle);
-            if count <= rank {
-                (low, before) = (middle, count);
-            } else {
-                (high, after) = (middle - 1, count);
+    fn codes_of_rank(&self, rank: usize) -> Bracket {
+        let (low, high) = self.range;
+        let mut bracket = Bracket { low, high, before: 0, after: self.codes.len() };
+        // A sample says where the rank is, to a few times the square root of its size.
+        let sample = Self::sample(&self.codes);
+        let place = rank * sample.len() / self.codes.len();
+        let mut near = Bracket { after: sample.len(), ..bracket };
+        near.close(&sample, place, OFF);
+        let step = (OFF * usize::from(near.high - near.low) / (near.after - near.before)) as u16;
+        for pivot in [near.low.saturating_sub(step), near.high.saturating_add(step)] {
+            if bracket.low < pivot && pivot <= bracket.high {
+                bracket.cut(pivot, count_below(&self.codes, pivot), rank);
             }
         }
-        (low, high)
+        bracket.close(&self.codes, rank, FEW);
+        bracket
+    }
+
+    /// Takes some of the codes: all if few, else stretches at even distances.
+    fn sample(codes: &[u16]) -> Vec<u16> {
+        const STRETCH: usize = 64;
+        const STRETCHES: usize = 16;
+        if codes.len() < 4 * STRETCH * STRETCHES {
+            return codes.to_vec();
+        }
+        let step = codes.len() / STRETCHES;
+        codes.chunks_exact(step).flat_map(|part| &part[..STRETCH]).copied().collect()
+    }
+}
+
+/// Codes `low..=high`, one of which is met at a rank.
+#[derive(Clone, Copy)]
+struct Bracket {
+    low: u16,
+    high: u16,
+    /// Number of smaller codes.
+    before: usize,
+    /// Number of codes up to `high`.
+    after: usize,
+}
+
+impl Bracket {
+    fn middle(&self) -> u16 {
+        self.low + (self.high - self.low).div_ceil(2)
+    }
+
+    /// Cuts at a code of which `count` are smaller.
+    fn cut(&mut self, pivot: u16, count: usize, rank: usize) {
+        if count <= rank {
+            (self.low, self.before) = (pivot, count);
+        } else {
+            (self.high, self.after) = (pivot - 1, count);
+        }
+    }
+
+    /// Cuts until few codes lie between.
+    fn close(&mut self, codes: &[u16], rank: usize, few: usize) {
+        for round in 0.. {
+            if self.low == self.high || self.after - self.before <= few {
+                break;
+            }
+            // Aiming past the rank on either side in turn closes in from both; halving ends it.
+            let pivot = match round % 4 {
+                0 | 2 => self.aim(rank, -1.0, few),
+                1 => self.aim(rank, 1.0, few),
+                _ => self.middle(),
+            };
+            self.cut(pivot, count_below(codes, pivot), rank);
+        }
+    }
+
+    /// Names a code that lies past the rank, as far as codes lie evenly.
+    fn aim(&self, rank: usize, side: f64, few: usize) -> u16 {
+        let inside = (self.after - self.before) as f64;
+        let past = side * (0.75 * inside.sqrt() + few as f64 / 4.0);
+        let place = ((rank - self.before) as f64 + past) / inside;
+        let width = f64::from(self.high - self.low);
+        let step = (place.clamp(0.0, 1.0) * width) as u16;
+        (self.low + step).clamp(self.low + 1, self.high)
     }
 }
 

@@ -4,8 +4,44 @@ use multiversion::multiversion;
 
 use super::scaled::BINS;
 
-/// Outputs of a convolution that are summed side by side in registers.
-const LANES: usize = 32;
+/// Numbers that lie in one line of the cache.
+const LINE: usize = 8;
+
+/// Lines of outputs that are summed side by side in registers.
+const LINES: usize = 4;
+
+/// A line of the cache, so that it is read at once.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([f64; LINE]);
+
+/// Memory that one convolution after another uses.
+///
+/// Of the values copy `s` starts with value `s`, so that from every value on there is a copy in
+/// which it begins a line.
+#[derive(Default)]
+pub(super) struct Memory {
+    values: Vec<f64>,
+    lines: [Vec<Line>; LINE],
+    spare: Vec<Vec<f64>>,
+}
+
+impl Memory {
+    /// Takes sums back that are not needed any more.
+    pub fn recycle(&mut self, tails: impl IntoIterator<Item = Tails>) {
+        self.spare.extend(tails.into_iter().map(|tails| tails.chances));
+    }
+}
+
+/// Lays out values in copies.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn lay(values: &[f64], copies: &mut [Vec<Line>; LINE]) {
+    for (shift, copy) in copies.iter_mut().enumerate() {
+        let (lines, _) = values[shift..].as_chunks();
+        copy.resize(lines.len(), Line([0.0; LINE]));
+        copy.iter_mut().zip(lines).for_each(|(to, from)| to.0 = *from);
+    }
+}
 
 /// Scores of one column, from the lowest that occurs to the highest.
 pub(super) struct Column<'a> {
@@ -44,20 +80,30 @@ impl Tails {
     }
 
     /// Adds a column to the sum. Only scores in `wanted` need be right: others may be left out.
-    pub fn with(&self, column: &Column, wanted: (i64, i64), memory: &mut Vec<f64>) -> Self {
+    pub fn with(&self, column: &Column, wanted: (i64, i64), memory: &mut Memory) -> Self {
         let lowest = self.low + column.low;
         let highest = lowest + (self.chances.len() + column.shares.len()) as i64 - 2;
         let low = wanted.0.clamp(lowest, highest);
         let high = wanted.1.clamp(low, highest);
-        // Ones and zeros around the chances, so that every output sums the same number of terms.
-        let before = column.shares.len() - 1;
-        memory.clear();
-        memory.resize(before, 1.0);
-        memory.extend_from_slice(&self.chances);
-        memory.resize(memory.len() + before + LANES, 0.0);
-        let mut chances = Vec::with_capacity((high - low + 1) as usize + LANES);
-        let start = before + (low - lowest) as usize;
-        convolve(column.shares, memory, start, (high - low + 1) as usize, &mut chances);
+        let count = (high - low + 1) as usize;
+        let taps = column.shares.len();
+        // Output k sums tap j times value start + k - j. What is before the chances is 1, what is
+        // behind them 0, so that every output sums the same number of terms.
+        let start = (low - lowest) as usize;
+        let before = taps.saturating_sub(start + 1);
+        let from = (start + 1).saturating_sub(taps).min(self.chances.len());
+        let to = (start + count).min(self.chances.len());
+        let values = &mut memory.values;
+        values.clear();
+        values.resize(before, 1.0);
+        values.extend_from_slice(&self.chances[from..to.max(from)]);
+        values.resize(count + taps - 1 + LINE * (LINES + 1), 0.0);
+        lay(values, &mut memory.lines);
+        let mut chances = memory.spare.pop().unwrap_or_default();
+        // What was there before is overwritten.
+        chances.resize(count.next_multiple_of(LINE * LINES), 0.0);
+        convolve(column.shares, &memory.lines, &mut chances);
+        chances.truncate(count);
         Self { low, chances }
     }
 
@@ -71,25 +117,36 @@ impl Tails {
     }
 }
 
-/// Computes `count` sums of `taps[j] · values[start + k - j]`.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn convolve(taps: &[f64], values: &[f64], start: usize, count: usize, out: &mut Vec<f64>) {
-    while out.len() < count {
-        let first = start + out.len();
-        let mut sums = [0.0; LANES];
-        // The first tap meets the last window, so windows run forwards over the taps reversed.
-        let windows = values[first + 1 - taps.len()..first + LANES].windows(LANES);
-        for (window, &tap) in windows.zip(taps.iter().rev()) {
-            sums.iter_mut().zip(window).for_each(|(sum, &value)| *sum += tap * value);
+/// Sums tap `j` times value `k + taps - 1 - j` for every output `k`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn convolve(taps: &[f64], values: &[Vec<Line>; LINE], out: &mut [f64]) {
+    const FUSED: bool = multiversion::target::target_cfg_f!(target_feature = "fma");
+    let (lines, _) = out.as_chunks_mut::<LINE>();
+    for (index, lines) in lines.chunks_exact_mut(LINES).enumerate() {
+        let mut sums = [[0.0; LINE]; LINES];
+        for (shift, copy) in values.iter().enumerate() {
+            // The last tap meets the first window; copy `shift` serves every eighth from there.
+            let taps = taps.iter().rev().skip(shift).step_by(LINE);
+            for (&tap, lines) in taps.zip(copy[index * LINES..].windows(LINES)) {
+                add_lines::<FUSED>(&mut sums, tap, lines);
+            }
         }
-        out.extend_from_slice(&sums);
+        lines.copy_from_slice(&sums);
     }
-    out.truncate(count);
+}
+
+#[inline(always)]
+fn add_lines<const FUSED: bool>(sums: &mut [[f64; LINE]; LINES], tap: f64, lines: &[Line]) {
+    for (sums, line) in sums.iter_mut().zip(lines) {
+        for (sum, value) in sums.iter_mut().zip(line.0) {
+            *sum = if FUSED { tap.mul_add(value, *sum) } else { tap * value + *sum };
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BINS, Column, Tails};
+    use super::{BINS, Column, Memory, Tails};
     use proptest::prelude::*;
 
     fn column(scores: &[usize]) -> [f64; BINS + 1] {
@@ -115,7 +172,7 @@ mod tests {
         ) {
             let (one, two) = (column(&a), column(&b));
             let (one, two) = (Column::new(&one), Column::new(&two));
-            let mut memory = Vec::new();
+            let mut memory = Memory::default();
             let wanted = (score - around, score + around);
             let first = Tails::none().with(&one, (wanted.0 - two.high(), wanted.1), &mut memory);
             let both = first.with(&two, wanted, &mut memory);
