@@ -6,6 +6,7 @@ import pytest
 
 from saers import FormatError
 from saers.cli.init import commented_recipe
+from saers.context import outside_files
 from saers.recipe import Recipe, dump_recipe, load_recipe
 
 SMALL = '[model]\nsource = "model.py:build"\nlayer = "a"\n[genome]\nfasta = "g.fa"\n'
@@ -95,3 +96,14 @@ def test_every_field_of_the_commented_recipe_has_its_default_when_uncommented():
     written = Recipe.model_validate(tomllib.loads(text))
     assert written.motifs == type(written.motifs)()
     assert written.encode == type(written.encode)()
+
+
+def test_a_preset_and_an_alignment_of_motifs_are_told_apart_from_slips(tmp_path):
+    text = SMALL + '[motifs]\npreset = "fast"\nweighted = true\ncontrol = "background.fa"\n'
+    recipe = load_recipe(write(tmp_path, text))
+    assert recipe.motifs.control == str(tmp_path / "background.fa")
+    assert list(outside_files(["motifs"], recipe)) == []
+    (tmp_path / "background.fa").write_text(">a\nACGT\n")
+    assert list(outside_files(["motifs"], recipe)) == [tmp_path / "background.fa"]
+    with pytest.raises(FormatError, match=r"motifs\.preset = 'quick'"):
+        load_recipe(write(tmp_path, SMALL + '[motifs]\npreset = "quick"\n'))

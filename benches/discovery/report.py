@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 INTRODUCTION = """### Accuracy
 
 Motifs of JASPAR 2024 planted in human sequence, with and without repeats, and shuffles of it
-(null); parameters were chosen on sets of another seed. "By rank": Tomtom matches the true motif at
+(null); parameters were chosen on sets of other seeds. "By rank": Tomtom matches the true motif at
 E < 0.05 to one of the first two. "Own E < 0.05": to one that the engine itself calls; of null sets,
 sets in which anything is called. Wilson intervals (95 %). "Correlation": median over recovered
 motifs, with the planted matrix. CPU seconds are of one run each beside other work: the lines above
@@ -44,12 +44,13 @@ sets are all that each has run. Made by
 `python -m benches.discovery table --seed {seed} --folder out --engines {engines} --write`."""
 
 
+ALIGNED = """The prior on the middle (`--aligned`) on sets like "hard" whose sites lie near the
+middle of their seqlets (`run builtin`, `run builtin-aligned`, each with `--kinds aligned`):"""
+
+
 def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "") -> str:
     """Judge the sets that all engines have run, and write the tables in Markdown."""
-    records = {}
-    for name in engines:
-        lines = (folder / f"{name}.seed{seed}.jsonl").read_text().splitlines()
-        records[name] = {record["set"]: record for record in map(json.loads, lines)}
+    records = {name: recorded(folder, name, seed) for name in engines}
     common = set.intersection(*(set(found) for found in records.values()))
     judged = {
         name: [
@@ -73,8 +74,34 @@ def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "
                 "all but nulls, by width and repeats",
                 lambda row: f"{row.width} bp, {'repeats' if row.repeats else 'no repeats'}",
             ),
+            *alignment(data, folder, seed),
         ]
     ) + "\n"  # fmt: skip
+
+
+def recorded(folder: Path, engine: str, seed: int) -> dict[str, dict]:
+    """Read what an engine found, by the name of the set."""
+    lines = (folder / f"{engine}.seed{seed}.jsonl").read_text().splitlines()
+    return {record["set"]: record for record in map(json.loads, lines)}
+
+
+def alignment(data: Path, folder: Path, seed: int) -> list[str]:
+    """Tell the gain of `--aligned` where sites lie near the middle, if both ways were run."""
+    ways = ("builtin", "builtin-aligned")
+    if not all((folder / f"{way}.seed{seed}.jsonl").exists() for way in ways):
+        return []
+    found = {way: recorded(folder, way, seed) for way in ways}
+    keys = sorted(key for key in set.intersection(*map(set, found.values())) if "aligned" in key)
+    judged = {
+        way: [row for key in keys for row in judge_set(data, seed, records[key])]
+        for way, records in found.items()
+    }
+    title = f"sites {sets.MIDDLE_SD:g} bp (SD) about the middle, 3-10 %"
+    return [
+        ALIGNED,
+        by_class(judged, title, lambda row: f"{row.width} bp"),
+        by_class(judged, title, lambda row: "all widths"),
+    ]
 
 
 def judge_set(data: Path, seed: int, record: dict) -> list[Judged]:

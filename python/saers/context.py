@@ -193,6 +193,7 @@ def outside_files(sections: Sequence[str], recipe: Recipe) -> Iterator[Path]:
         "windows": [recipe.windows.bed],
         "capture": [recipe.capture.activations],
         "train": [str(recipe.train.get("pretrained", ""))],
+        "motifs": [recipe.motifs.control],
         "match": recipe.match.databases,
         "annotate": [*recipe.annotate.bed.values(), recipe.annotate.repeatmasker],
     }

@@ -143,6 +143,17 @@ class MotifsSection(Section):
     """Seqlets given to the engine, the strongest first."""
     reverse_complement: bool = True
     """Search both strands."""
+    preset: Literal["fast", "paper"] | None = None
+    """Settings of MEME, over the keys that they name: "fast" a small search set, "paper"
+    SAE-Borzoi's own."""
+    search_size: Positive | None = None
+    """Only "meme": letters that take part in its search; its own 100,000 if left out."""
+    aligned: bool = False
+    """Only "builtin": sites are likelier around the middle, where the feature fired."""
+    weighted: bool = False
+    """Only "builtin": a seqlet's site counts by its activation."""
+    control: str = ""
+    """FASTA of sequences that lack the motifs, for all features; without it shuffles."""
     time_limit: Annotated[float, Field(gt=0)] = 600.0
     """Seconds for one feature; one that takes longer is reported and left out."""
 
@@ -321,6 +332,7 @@ def _with_absolute_paths(recipe: Recipe, base: Path) -> Recipe:
         "genome": ("fasta", "blacklist"),
         "windows": ("bed",),
         "capture": ("activations",),
+        "motifs": ("control",),
         "annotate": ("repeatmasker",),
         "model": ("weights",),
     }.items():

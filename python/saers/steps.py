@@ -155,22 +155,19 @@ def _token_places(context: Context, top: pl.DataFrame) -> pl.DataFrame | None:
 
 def motifs(context: Context) -> dict[str, Any]:
     """Discover motifs in the seqlets of each selected feature."""
+    from saers.genome import read_fasta
     from saers.matches import motifs_of
     from saers.motif import write_motifs
     from saers.motifs.discovery import discover_features
+    from saers.motifs.search import preset
 
     store, section = context.store, context.recipe.motifs
+    options = section.model_dump(exclude={"preset", "control"})
     found = discover_features(
         store.read_table("seqlets"),
         store.read_table("features"),
-        engine=section.engine,
-        count=section.count,
-        evalue=section.evalue,
-        min_width=section.min_width,
-        max_width=section.max_width,
-        max_sequences=section.max_sequences,
-        reverse_complement=section.reverse_complement,
-        time_limit=section.time_limit,
+        **preset(section.preset, options),
+        control=read_fasta(section.control) if section.control else None,
         seed=context.recipe.seed,
         workers=context.threads,
         resume_dir=store.path("motifs_parts"),

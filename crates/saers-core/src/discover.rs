@@ -2,8 +2,10 @@
 //!
 //! Words that more sequences hold than dinucleotide shuffles of them grow into matrices. A matrix
 //! is tested against shuffles that the search has not seen, each sequence scored by the matrix
-//! made without it, and its E-value corrected by what whole searches find in shuffles. The
-//! winner's sites are blanked, and the search starts again.
+//! made without it, and its E-value corrected by what whole searches find in shuffles. The search
+//! itself scores in that way as well: a matrix of few sites fits these sites, noise included, and
+//! would else stand before a truer one. A narrow winner is reported with two rows on either side,
+//! which say what is beside its sites and make it far easier to name. Its sites are blanked, and the search starts again.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ mod trial;
 use em::Mixture;
 use pool::Background;
 use profile::Profile;
-use refine::{Candidate, refine};
+use refine::{Candidate, REPORT, SEARCH, refine};
 use significance::Null;
 use trial::{Round, Set};
 
@@ -81,6 +83,8 @@ pub struct Discovery {
     pub log10_evalue: f64,
 }
 
+/// A motif narrower than this can hardly be told from others of a database by its rows alone.
+const NARROW: usize = 9;
 /// A repeat wins over a motif that has less than one in this many of its decades.
 const REPEAT_HANDICAP: f64 = 4.0;
 
@@ -303,7 +307,12 @@ fn winner(
             let best = refine(candidate.profile.clone(), &trial.searched, options, 12);
             let share = best.cut.hits as f64 / trial.searched.sequences.len() as f64;
             let mixture = Mixture { profile: best.profile, share: share.clamp(1e-3, 0.99) };
-            return Ok(Some((mixture.fit(&trial.searched.sequences, options, 20), log10_evalue)));
+            let pool = &trial.searched.sequences;
+            let mut fitted = mixture.fit(pool, options, &SEARCH, 20);
+            if fitted.profile.width() < NARROW {
+                fitted = fitted.fit(pool, options, &REPORT, 1);
+            }
+            return Ok(Some((fitted, log10_evalue)));
         }
     }
     Ok(None)

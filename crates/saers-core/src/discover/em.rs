@@ -3,7 +3,7 @@
 use super::Options;
 use super::pool::{Pool, UNIT};
 use super::profile::Profile;
-use super::refine::{FLANK, add_site, trim};
+use super::refine::{Edge, add_site, trim};
 use super::scan::{Scanner, Site};
 
 /// Zero or one site a sequence: the matrix of a site and the share of sequences with one.
@@ -52,17 +52,30 @@ impl Mixture {
     }
 
     /// Fits the mixture to the sequences, at most `rounds` times.
-    pub(super) fn fit(mut self, pool: &Pool, options: &Options, rounds: usize) -> Self {
+    pub(super) fn fit(
+        mut self,
+        pool: &Pool,
+        options: &Options,
+        edge: &Edge,
+        rounds: usize,
+    ) -> Self {
         for _ in 0..rounds {
-            let mut counts = vec![[0.0; 4]; self.profile.width() + 2 * FLANK];
+            let mut counts = vec![[0.0; 4]; self.profile.width() + 2 * edge.reach];
             let mut sites = 0.0;
             self.sites(pool, options, |sequence, site, probability| {
-                add_site(&mut counts, site, sequence, pool, probability * pool.weight(sequence));
+                add_site(
+                    &mut counts,
+                    edge.reach,
+                    site,
+                    sequence,
+                    pool,
+                    probability * pool.weight(sequence),
+                );
                 sites += probability;
             });
             let share = (sites / pool.len() as f64).clamp(1e-4, 0.999);
-            let kept = trim(&counts, FLANK..counts.len() - FLANK, options);
-            let profile = Profile::from_counts(kept, 1.0);
+            let kept = trim(&counts, edge, options);
+            let profile = Profile::from_counts(&counts[kept], 1.0);
             let moved = (share - self.share).abs() + self.profile.distance(&profile);
             self = Self { profile, share };
             if moved < 1e-3 {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::kmers::{Seed, are_shifts, enriched_words};
 use super::profile::Profile;
-use super::refine::{Candidate, Sample, refine};
+use super::refine::{Candidate, Sample, refine, refine_wide};
 use super::{Deadline, Options};
 use crate::Result;
 
@@ -14,8 +14,10 @@ const WORDS: [(usize, usize); 3] = [(6, 0), (7, 1), (8, 1)];
 const SEEDS: usize = 96;
 /// Matrices refined to the end.
 const FINALISTS: usize = 24;
-/// Matrices handed on, not counting repetitive ones, of which one is.
-const CANDIDATES: usize = 8;
+/// Matrices handed on that are not repetitive.
+const CANDIDATES: usize = 16;
+/// Repetitive ones handed on; a motif may be one, while runs of A abound in genomes.
+const REPETITIVE: usize = 3;
 /// Two matrices above this similarity are one motif.
 pub(super) const SAME: f64 = 0.7;
 
@@ -36,13 +38,13 @@ pub(super) fn candidates(
         .into_par_iter()
         .map(|candidate| {
             deadline.check()?;
-            Ok(refine(candidate.profile, sample, options, 12))
+            Ok(refine_wide(candidate.profile, sample, options, 12))
         })
         .collect::<Result<Vec<_>>>()?;
     let (repetitive, plain): (Vec<_>, Vec<_>) =
         fine.into_iter().partition(|candidate| candidate.profile.is_repetitive());
     let mut chosen = distinct(plain, options, CANDIDATES);
-    chosen.extend(distinct(repetitive, options, 1));
+    chosen.extend(distinct(repetitive, options, REPETITIVE));
     Ok(chosen)
 }
 

@@ -68,10 +68,12 @@ fn two_motifs_are_told_apart() {
 }
 
 #[test]
-fn shuffles_and_random_letters_hold_nothing() {
-    for seed in 0..5 {
-        assert_eq!(run(&planted(200, 30, &[], 100 + seed), &Options::default()), []);
-    }
+fn random_letters_are_called_a_motif_about_as_rarely_as_the_evalue_says() {
+    let called =
+        |seed: u64| !run(&planted(200, 30, &[], 100 + seed), &Options::default()).is_empty();
+    let calls = (0..40).filter(|&seed| called(seed)).count();
+    // Of 40 at 0.05 more than 5 are called with a probability of 1.4 %.
+    assert!(calls <= 5, "{calls}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use super::Options;
 use super::enrichment::{best_cut, log10_fisher};
 use super::markov::Chains;
-use super::pool::{Background, OTHER, Pool, UNIT, reverse_complement};
+use super::pool::{Background, OTHER, Pool, reverse_complement};
 use super::profile::Profile;
 use super::random::{Random, hash};
-use super::refine::{Candidate, FLANK, PSEUDO, Sample, add_site, sites_above};
+use super::refine::{Candidate, PSEUDO, Sample, add_site, advantage, sites_above};
 use super::repeats;
 use super::scan::{Scanner, Site};
 use super::shuffle::shuffle;
@@ -208,13 +208,15 @@ impl<'a> Round<'a> {
         let pool = &trial.tested;
         let scanner = Scanner::new(&candidate.profile, both);
         let found = scanner.landscape(pool);
-        let mut counts = vec![[0.0; 4]; scanner.width() + 2 * FLANK];
+        let mut counts = vec![[0.0; 4]; scanner.width()];
         let mut counted = vec![None; pool.len()];
-        for (sequence, site) in sites_above(candidate.cut.score, &scanner, &found, pool) {
-            add_site(&mut counts, &site, sequence, pool, pool.weight(sequence));
+        for (sequence, site) in
+            sites_above(candidate.cut.score, &found.best, &scanner, &found, pool)
+        {
+            add_site(&mut counts, 0, &site, sequence, pool, pool.weight(sequence));
             counted[sequence] = Some(site);
         }
-        let counts = &counts[FLANK..FLANK + scanner.width()];
+        let counts = counts.as_slice();
         let whole = Scanner::new(&Profile::from_counts(counts, PSEUDO), both);
         let sites = whole.landscape(pool);
         let score = |(sequence, own): (usize, &Option<Site>)| {
@@ -244,25 +246,6 @@ impl<'a> Round<'a> {
     fn pack_controls(&self, sequences: &[Vec<u8>]) -> Pool {
         pack(sequences, &self.background, self.options)
     }
-}
-
-/// Steps of score that a site gains because it is one of those that were counted.
-fn advantage(counts: &[[f64; 4]], site: &Site, sequence: usize, pool: &Pool) -> i16 {
-    let width = counts.len();
-    let weight = pool.weight(sequence);
-    let gain = |(row, count): (usize, &[f64; 4])| {
-        let place = site.start + if site.reverse { width - 1 - row } else { row };
-        let code = pool.codes[place];
-        if code > 3 {
-            return 0.0;
-        }
-        let own = count[usize::from(if site.reverse { 3 - code } else { code })];
-        let total = count.iter().sum::<f64>() + PSEUDO;
-        let with = (own + PSEUDO / 4.0) / total;
-        let without = (own - weight + PSEUDO / 4.0) / (total - weight);
-        (with / without).log2()
-    };
-    (counts.iter().enumerate().map(gain).sum::<f64>() * UNIT).round() as i16
 }
 
 /// Packs sequences, the middle of each favoured if they are aligned.
