@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent / "data" / "tomtom541"
 RECORDED = HERE / "digests.json.gz"
 BACKGROUND = (0.31, 0.2, 0.18, 0.31)
 # Options that change little of what is computed are tried with every third query instead. Of the
-# last four only rows of MEME's and STREME's motifs are recorded so far.
+# last five only rows of MEME's and STREME's motifs are recorded so far.
 FEWER = ("pearson", "modisco", "bfile", "pseudo", "overlap", "evalue", "qvalue")
 # A hundred columns take Tomtom as long as a hundred queries: they are tried once.
 WIDE = ("default",)
