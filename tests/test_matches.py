@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from saers import schema
-from saers.matches import PRESETS, is_flat, match_motifs, motifs_of, tomtom, write_tomtom_tsv
+from saers.matches import PRESETS, is_flat, tomtom, write_tomtom_tsv
 from saers.motif import Motif, write_motifs
 from saers.motifs.databases import load_database
 
@@ -369,39 +369,3 @@ def test_the_table_in_tomtom_s_layout_is_read_by_the_usual_parsers(tmp_path):
     assert read.columns[0] == "Query_ID"
     assert read.drop_nulls()["Target_ID"].to_list() == frame["target_id"].to_list()
     assert (tmp_path / "tomtom.tsv").read_text().splitlines()[-4] == ""
-
-
-def motifs_frame(*motifs):
-    return pl.DataFrame(
-        {
-            "motif_id": [id for id, _, _ in motifs],
-            "feature": [feature for _, feature, _ in motifs],
-            "index": [1 for _ in motifs],
-            "width": [len(rows) for *_, rows in motifs],
-            "n_sites": [20 for _ in motifs],
-            "log10_evalue": [-3.0 for _ in motifs],
-            "engine": ["meme" for _ in motifs],
-            "consensus": ["" for _ in motifs],
-            "pfm": [[[float(x) for x in row] for row in rows] for *_, rows in motifs],
-        }
-    )
-
-
-def test_features_come_with_the_matches_of_their_motifs():
-    motifs = motifs_frame(("1_n5.1", 5, [A, C, G, T]), ("2_n3.1", 3, [G, A, T, T]))
-    known = [spell("t1", "ACGTT"), spell("t2", "CGATTC")]
-    found = match_motifs(motifs, known, thresh=1.0)
-    assert found.schema == schema.MATCHES
-    assert found.group_by("query_id", maintain_order=True).first()["feature"].to_list() == [5, 3]
-    assert found.drop("feature").equals(
-        tomtom(motifs_of(motifs), known, thresh=1.0).drop("feature")
-    )
-
-
-def test_flat_motifs_of_features_are_left_out_with_a_warning():
-    motifs = motifs_frame(("flat", 1, [FLAT, FLAT]), ("1_n5.1", 5, [A, C, G, T]))
-    with pytest.warns(UserWarning, match="not matched, without information: flat"):
-        found = match_motifs(motifs, [spell("t1", "ACGTT")], thresh=1.0)
-    assert found["query_id"].to_list() == ["1_n5.1"]
-    with pytest.warns(UserWarning, match="not matched"):
-        assert match_motifs(motifs[:1], [spell("t1", "ACGTT")]).is_empty()
