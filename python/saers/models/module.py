@@ -51,7 +51,7 @@ class ModuleModel:
     >>> net = torch.nn.Sequential(torch.nn.Conv1d(4, 3, 5, padding=2), torch.nn.MaxPool1d(2))
     >>> model = ModuleModel(net, input_length=20)
     >>> model.layers["1"]
-    LayerInfo(name='1', channels=3, stride=2, window_lo=2, window_hi=3)
+    LayerInfo(name='1', channels=3, stride=2, window_lo=2, window_hi=3, tokens=False)
     >>> model.capture(torch.zeros(7, 20, 4), "0").shape
     torch.Size([7, 20, 3])
     """

@@ -336,7 +336,7 @@ def save(model: ModuleModel, folder: str | Path) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(_model(ToyNetwork(ToyConfig(tracks=3)), 2048), folder)
     ...     load(folder).layers["conv1d_1"]
-    LayerInfo(name='conv1d_1', channels=18, stride=2, window_lo=11, window_hi=12)
+    LayerInfo(name='conv1d_1', channels=18, stride=2, window_lo=11, window_hi=12, tokens=False)
     """
     network = model.module
     if not isinstance(network, ToyNetwork):
