@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from saers.checks import did_you_mean
 from saers.layer import LayerInfo
 
 if TYPE_CHECKING:
@@ -16,6 +17,40 @@ class Halves(NamedTuple):
     """(b, positions, channels), what the model itself gives."""
     outputs: Callable[["torch.Tensor"], "torch.Tensor"]
     """Goes on from activations to the outputs, (b, tracks, bins)."""
+
+
+class NamedLayers(dict[str, LayerInfo]):
+    """Layers by name, and by other names; of a name that none bears the nearest are told.
+
+    Parameters
+    ----------
+    infos
+        The layers.
+    others
+        Further names -> names.
+
+    Examples
+    --------
+    >>> layers = NamedLayers({"conv": LayerInfo("conv", 3, 1, 2, 2)}, {"stem.0": "conv"})
+    >>> layers["stem.0"].name
+    'conv'
+    >>> layers["cnov"]
+    Traceback (most recent call last):
+    ...
+    ValueError: no layer 'cnov'; did you mean 'conv'?; layers: conv
+    """
+
+    def __init__(
+        self, infos: Mapping[str, LayerInfo], others: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(infos)
+        self._others = others or {}
+
+    def __missing__(self, name: str) -> LayerInfo:
+        if self._others.get(name) in self:
+            return self[self._others[name]]
+        hint = did_you_mean(name, [*self, *self._others], most=3)
+        raise ValueError(f"no layer {name!r}{hint}; layers: {', '.join(self)}")
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from saers.checks import did_you_mean, one_of
+from saers.checks import one_of
 from saers.layer import LayerInfo
-from saers.models.base import Halves
+from saers.models.base import Halves, NamedLayers
 
 LENGTH = 196_608
 """Base pairs of the window on which Enformer was trained."""
@@ -62,7 +62,7 @@ class EnformerModel:
         self._head: nn.Module = untyped._heads[species or heads[0]]
         self._crop, self._last = untyped.crop_final, untyped.final_pointwise
         self._parts = _parts(untyped)
-        self.layers: Mapping[str, LayerInfo] = _Layers(_infos(self._parts, untyped))
+        self.layers: Mapping[str, LayerInfo] = NamedLayers(_infos(self._parts, untyped))
         self._check(input_length)
 
     def __call__(self, onehot: torch.Tensor) -> torch.Tensor:
@@ -134,14 +134,6 @@ class EnformerModel:
 
     def _named(self, layer: str) -> str:
         return self.layers[layer].name
-
-
-class _Layers(dict[str, LayerInfo]):
-    """Layers by the names of their modules."""
-
-    def __missing__(self, name: str) -> LayerInfo:
-        hint = did_you_mean(name, self, most=3)
-        raise ValueError(f"no layer {name!r}{hint}; layers: {', '.join(self)}")
 
 
 def _parts(network: Any) -> dict[str, _Part]:  # noqa: ANN401

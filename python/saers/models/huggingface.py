@@ -14,9 +14,8 @@ import torch
 from torch import nn
 
 from saers import FormatError
-from saers.checks import did_you_mean
 from saers.layer import LayerInfo
-from saers.models.base import Halves
+from saers.models.base import Halves, NamedLayers
 from saers.models.module import Reached, hooked, stop
 from saers.models.tokenise import Tokenise, Tokens, filled, letters_of, tokeniser
 
@@ -62,11 +61,12 @@ class TokenModel:
         probe = tokenise("".join(rng.choice(list("ACGT"), input_length or _PROBE)))
         bases = max(1, round((input_length or _PROBE) / max(1, len(probe.rows))))
         channels = int(getattr(module, "config").hidden_size)  # noqa: B009 (typed as a tensor)
-        self.layers: Mapping[str, LayerInfo] = _Layers(
+        self.layers: Mapping[str, LayerInfo] = NamedLayers(
             {
                 name: LayerInfo(name, channels, bases, 0, bases - 1, tokens=True)
                 for name in self._blocks
-            }
+            },
+            {f"hidden_states.{number}": name for number, name in enumerate(self._blocks, start=1)},
         )
 
     def __call__(self, onehot: torch.Tensor) -> torch.Tensor:
@@ -188,17 +188,6 @@ class TokenModel:
         return self._blocks[self.layers[layer].name]
 
 
-class _Layers(dict[str, LayerInfo]):
-    """Layers by the names of their blocks, and as hidden states."""
-
-    def __missing__(self, name: str) -> LayerInfo:
-        kind, _, number = name.rpartition(".")
-        if kind == "hidden_states" and number.isdecimal() and 0 < int(number) <= len(self):
-            return list(self.values())[int(number) - 1]
-        hint = did_you_mean(name, self, most=3)
-        raise ValueError(f"no layer {name!r}{hint}; layers: {', '.join(self)}")
-
-
 def load(
     folder: str | Path,
     *,
@@ -241,8 +230,8 @@ def load(
     except Exception as error:  # transformers, tokenizers and safetensors each raise their own
         raise FormatError(f"{folder}: {' '.join(str(error).split())}") from error
     missing = [name for name in told["missing_keys"] if "pooler" not in name]
-    if missing or told["mismatched_keys"]:
-        raise FormatError(f"{folder}: missing or misshapen tensors: {', '.join(map(str, missing))}")
+    if wrong := [*missing, *told["mismatched_keys"]]:
+        raise FormatError(f"{folder}: missing or misshapen tensors: {', '.join(map(str, wrong))}")
     pad = tokenizer.pad_token_id
     return TokenModel(
         cast(nn.Module, module),

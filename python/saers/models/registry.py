@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from saers import FormatError
 from saers.checks import did_you_mean, existing_file, one_of
@@ -111,7 +111,7 @@ def load(
     """
     source = str(path_or_name)
     if adapter is None:
-        adapter = _folder_adapter(Path(source)) if Path(source).is_dir() else "module"
+        adapter = _adapter_of(Path(source)) if Path(source).is_dir() else "module"
     one_of("adapter", adapter, adapters())
     layers = [layer] if isinstance(layer, str) else list(layer or [])
     deepest = layers[0] if len(layers) == 1 else None
@@ -167,23 +167,13 @@ def load_module(
         built = function(**options)
     except TypeError as error:
         raise ValueError(f"{source}: {error} (options: {', '.join(options) or 'none'})") from error
-    if type(built).__module__.startswith("borzoi_pytorch."):
-        borzoi = importlib.import_module("saers.models.borzoi")
-        if weights:
-            load_weights(built, weights)
-        return borzoi.BorzoiModel(borzoi.adopt(built).to(device))  # type: ignore[no-any-return]
-    if type(built).__module__.startswith("enformer_pytorch."):
-        enformer = importlib.import_module("saers.models.enformer")
-        if weights:
-            load_weights(built, weights)
-        return enformer.EnformerModel(built.to(device))  # type: ignore[no-any-return]
-    network = getattr(built, "module", None) if isinstance(built, ModuleModel) else built
+    network = built.module if isinstance(built, ModuleModel) else built
     if isinstance(network, torch.nn.Module):
         if weights:
             load_weights(network, weights)
         if device:
             network.to(device)
-        return built if isinstance(built, ModuleModel) else ModuleModel(network)
+        return built if isinstance(built, ModuleModel) else _known(network)
     if not isinstance(built, SequenceModel):
         raise ValueError(
             f"{source} must return a torch.nn.Module or a SequenceModel, got {type(built).__name__}"
@@ -191,67 +181,59 @@ def load_module(
     return built
 
 
-def load_toy(
-    source: str,
-    *,
-    layer: str | None = None,
-    options: Mapping[str, Any],
-    weights: str | None,
-    device: str | None,
-) -> SequenceModel:
-    """Open the folder of a model that the demonstration trained."""
-    toy = importlib.import_module("saers.models.toy")
-    if options or weights:
-        raise ValueError("a toy model takes neither options nor weights: its folder holds both")
-    model: SequenceModel = toy.load(source)
-    network = getattr(model, "module", None)
-    if device and network is not None:
-        network.to(device)
-    return model
+def _known(network: "torch.nn.Module") -> SequenceModel:
+    """Take a network apart that is known by the package it comes from; any other by its modules."""
+    from saers.models.module import ModuleModel
+
+    package = type(network).__module__.partition(".")[0]
+    if package == "borzoi_pytorch":
+        borzoi = importlib.import_module("saers.models.borzoi")
+        return cast(SequenceModel, borzoi.BorzoiModel(borzoi.adopt(network)))
+    if package == "enformer_pytorch":
+        enformer = importlib.import_module("saers.models.enformer")
+        return cast(SequenceModel, enformer.EnformerModel(network))
+    return ModuleModel(network)
 
 
-def load_borzoi(
-    source: str,
-    *,
-    layer: str | None = None,
-    options: Mapping[str, Any],
-    weights: str | None,
-    device: str | None,
-) -> SequenceModel:
-    """Open a folder of Borzoi's weights, up to a layer or whole."""
-    borzoi = importlib.import_module("saers.models.borzoi")
-    if weights:
-        raise ValueError("a Borzoi model takes no weights beside those of its folder")
-    for option in options:
-        one_of("option of a Borzoi model", option, ("species", "input_length"))
-    model = borzoi.load(source, layer=layer, **options)
-    if device:
-        model.module.to(device)
-    return model  # type: ignore[no-any-return]
+def folder_adapter(module: str, what: str, known: Sequence[str], *, upto: bool = False) -> Adapter:
+    """Make an adapter for folders that hold both settings and weights.
+
+    Parameters
+    ----------
+    module
+        Module whose ``load(folder, **options)`` opens them.
+    what
+        What messages call such a model.
+    known
+        Names of its options.
+    upto
+        ``load`` takes a ``layer`` as well, and reads no further.
+    """
+
+    def adapter(
+        source: str,
+        *,
+        layer: str | None = None,
+        options: Mapping[str, Any],
+        weights: str | None,
+        device: str | None,
+    ) -> SequenceModel:
+        if weights:
+            raise ValueError(f"{what} takes no weights beside those of its folder")
+        if options and not known:
+            raise ValueError(f"{what} takes no options, got {', '.join(options)}")
+        for option in options:
+            one_of(f"option of {what}", option, known)
+        given = {"layer": layer, **options} if upto else options
+        model = importlib.import_module(module).load(source, **given)
+        if device:
+            model.module.to(device)
+        return cast(SequenceModel, model)
+
+    return adapter
 
 
-def load_huggingface(
-    source: str,
-    *,
-    layer: str | None = None,
-    options: Mapping[str, Any],
-    weights: str | None,
-    device: str | None,
-) -> SequenceModel:
-    """Open a local folder of a language model that reads tokens."""
-    huggingface = importlib.import_module("saers.models.huggingface")
-    if weights:
-        raise ValueError("a model of Hugging Face takes no weights beside those of its folder")
-    for option in options:
-        known = ("kmer", "step", "input_length", "max_tokens")
-        one_of("option of a model of Hugging Face", option, known)
-    model = huggingface.load(source, **options)
-    if device:
-        model.module.to(device)
-    return model  # type: ignore[no-any-return]
-
-
-def _folder_adapter(folder: Path) -> str:
+def _adapter_of(folder: Path) -> str:
     """Tell by a folder's settings which adapter opens it."""
     try:
         settings = json.loads((folder / "config.json").read_text())
@@ -263,9 +245,19 @@ def _folder_adapter(folder: Path) -> str:
 
 
 register_adapter("module", load_module)
-register_adapter("borzoi", load_borzoi)
-register_adapter("toy", load_toy)
-register_adapter("huggingface", load_huggingface)
+register_adapter("toy", folder_adapter("saers.models.toy", "a toy model", ()))
+register_adapter(
+    "borzoi",
+    folder_adapter("saers.models.borzoi", "a Borzoi model", ("species", "input_length"), upto=True),
+)
+register_adapter(
+    "huggingface",
+    folder_adapter(
+        "saers.models.huggingface",
+        "a model of Hugging Face",
+        ("kmer", "step", "input_length", "max_tokens"),
+    ),
+)
 
 
 def load_weights(network: "torch.nn.Module", path: str | Path) -> None:

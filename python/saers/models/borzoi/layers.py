@@ -2,24 +2,10 @@
 
 from collections.abc import Mapping
 
-from saers.checks import did_you_mean
 from saers.layer import LayerInfo
+from saers.models.base import NamedLayers
 from saers.models.borzoi.config import BorzoiConfig, aliases
 from saers.models.receptive import Window
-
-
-class _Layers(dict[str, LayerInfo]):
-    """Layers by their names in the paper, and by those that their modules have in PyTorch."""
-
-    def __init__(self, infos: Mapping[str, LayerInfo], others: Mapping[str, str]) -> None:
-        super().__init__(infos)
-        self._others = others
-
-    def __missing__(self, name: str) -> LayerInfo:
-        if self._others.get(name) in self:
-            return self[self._others[name]]
-        hint = did_you_mean(name, [*self, *self._others], most=3)
-        raise ValueError(f"no layer {name!r}{hint}; layers: {', '.join(self)}")
 
 
 def layers_of(config: BorzoiConfig, length: int) -> Mapping[str, LayerInfo]:
@@ -44,7 +30,7 @@ def layers_of(config: BorzoiConfig, length: int) -> Mapping[str, LayerInfo]:
         for name, (channels, window) in found.items()
         if name in config.layers
     }
-    return _Layers(infos, aliases(config))
+    return NamedLayers(infos, aliases(config))
 
 
 def _pooled(window: Window) -> Window:
