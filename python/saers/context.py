@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from saers.models.base import SequenceModel
     from saers.sae.config import TrainConfig
 
+_OF_POSITIONS = ("crop", "parts", "precision")
+
 
 @dataclass(frozen=True)
 class Context:
@@ -85,67 +87,51 @@ class Context:
 
     def computed(self, windows: pl.DataFrame) -> ActivationSource:
         """Activations computed by the model: at positions, or where it has them at tokens."""
-        from saers.intervals import read_bed
         from saers.tokens import TokenActivations
 
-        section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
+        section = self.recipe.capture
         if self.recipe.model is None or not hasattr(self.model, "places"):
             return self.stream(windows)
-        for name in ("cache", "crop", "parts", "precision"):
+        for name in ("cache", *_OF_POSITIONS):
             if getattr(section, name) != type(section).model_fields[name].default:
                 raise ValueError(
                     f"capture.{name}: positions of {self.recipe.model.layer!r} are tokens, for "
                     "which there is none: leave it out"
                 )
-        return TokenActivations(
-            self.model,
-            self.recipe.model.layer,
-            self.genome,
-            windows,
-            batch_size=section.batch_size,
-            blacklist=read_bed(blacklist) if blacklist else None,
-            edge=section.edge,
-        )
+        layer = self.recipe.model.layer
+        return TokenActivations(self.model, layer, self.genome, windows, **self._masking())
 
     def stream(self, windows: pl.DataFrame) -> "ModelActivations":
         """Activations computed by the model over windows as it sees them, whole."""
         from saers.capture import ModelActivations
-        from saers.intervals import read_bed
 
-        section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
         own = self.recipe.model.layer if self.recipe.model else ""
-        return ModelActivations(
-            self.model,
-            self.wanted[0] if self.wanted else own,
-            self.genome,
-            windows,
-            batch_size=section.batch_size,
-            blacklist=read_bed(blacklist) if blacklist else None,
-            edge=section.edge,
-            crop=section.crop,
-            parts=section.parts,
-            precision=section.precision,
-        )
+        layer = self.wanted[0] if self.wanted else own
+        options = self._masking() | self._of_positions()
+        return ModelActivations(self.model, layer, self.genome, windows, **options)
 
     def layers(self, names: Sequence[str]) -> dict[str, ActivationSource]:
         """Activations of several layers of the recipe's model, from passes that they share."""
-        from saers.intervals import read_bed
         from saers.shared_capture import layer_sources
 
+        model, options = load_model(self.recipe, layers=names), self._masking()
+        options |= self._of_positions()
+        return dict(layer_sources(model, names, self.genome, self._inputs(), **options))
+
+    def _masking(self) -> dict[str, Any]:
+        """Options of [capture] that hold for positions and tokens alike."""
+        from saers.intervals import read_bed
+
         section, blacklist = self.recipe.capture, self.recipe.genome.blacklist
-        made = layer_sources(
-            load_model(self.recipe, layers=names),
-            names,
-            self.genome,
-            self._inputs(),
-            batch_size=section.batch_size,
-            blacklist=read_bed(blacklist) if blacklist else None,
-            edge=section.edge,
-            crop=section.crop,
-            parts=section.parts,
-            precision=section.precision,
-        )
-        return dict(made)
+        return {
+            "batch_size": section.batch_size,
+            "blacklist": read_bed(blacklist) if blacklist else None,
+            "edge": section.edge,
+        }
+
+    def _of_positions(self) -> dict[str, Any]:
+        """Options of [capture] that hold where positions lie at a stride."""
+        return {name: getattr(self.recipe.capture, name) for name in _OF_POSITIONS}
 
     def _inputs(self) -> pl.DataFrame:
         """Windows of the run as the model sees them."""

@@ -16,7 +16,7 @@ from saers.checks import in_range
 from saers.genome import Genome
 from saers.layer import ActivationBlock, LayerInfo, check_finite, check_windows
 from saers.models.base import SequenceModel
-from saers.windows import covered_bases, merged_runs
+from saers.windows import common_length, covered_bases, merged_runs
 
 if TYPE_CHECKING:
     import torch
@@ -61,12 +61,9 @@ class TokenActivations:
     ) -> None:
         in_range("edge", edge, 0, 2**31)
         self.windows = schema.conform(windows, schema.WINDOWS, table="windows")
-        lengths = (self.windows["end"] - self.windows["start"]).unique()
-        if len(lengths) != 1:
-            raise ValueError(f"windows must have one length, got {sorted(lengths)[:3]} bp")
         self.layer: LayerInfo = model.layers[layer]
         self._model = cast(Any, model)  # of the protocol's models only some have places
-        self._genome, self._length, self._edge = genome, int(lengths[0]), edge
+        self._genome, self._length, self._edge = genome, common_length(self.windows), edge
         self.n_positions = int(self._model.n_positions(layer, self._length))
         self._batch_size = batch_size or max(1, _MOST_BASES // self._length)
         self._black = {} if blacklist is None else merged_runs(blacklist, genome)
@@ -91,10 +88,14 @@ class TokenActivations:
             mask = [self._usable(chrom, start, one) for chrom, start, one in found]
             yield ActivationBlock(numbers, values, np.stack(mask))
 
-    def _usable(self, chrom: str, start: int, places: npt.NDArray[np.int64]) -> Any:  # noqa: ANN401
+    def _usable(
+        self, chrom: str, start: int, places: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
         """Tell which positions of a window may be used."""
         first, last = places.T
-        usable = (first >= self._edge) & (last <= self._length - self._edge) & (last > first)
+        usable: npt.NDArray[np.bool_] = (
+            (first >= self._edge) & (last <= self._length - self._edge) & (last > first)
+        )
         outside = np.array([[self._genome.chromosomes[chrom], 2**40]])
         for runs in (outside, self._genome.n_runs(chrom), self._black.get(chrom)):
             if runs is not None:
