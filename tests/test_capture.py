@@ -8,45 +8,12 @@ from torch import nn
 
 from saers import FormatError
 from saers.capture import ModelActivations
-from saers.genome import Genome
 from saers.layer import StreamedSource
 from saers.models.borzoi import BorzoiModel
 from saers.models.module import ModuleModel
 from saers.windows import tile
 from tests import borzoi
-
-LENGTH = 40
-
-
-@pytest.fixture
-def genome(tmp_path):
-    bases = np.random.default_rng(0).choice(list("ACGTacgt"), 400)
-    bases[130:137] = "N"
-    path = tmp_path / "genome.fa"
-    path.write_text(">chr1\n" + "".join(bases) + "\n")
-    return Genome(path)
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv1d(4, 3, 5, padding=2), nn.MaxPool1d(2), nn.Conv1d(3, 1, 3))
-    return ModuleModel(net, input_length=LENGTH)
-
-
-@pytest.fixture
-def windows(genome):
-    return tile(genome, LENGTH)
-
-
-@pytest.fixture
-def source(model, genome, windows):
-    return ModelActivations(model, "1", genome, windows, batch_size=3)
-
-
-def read(source, **options):
-    blocks = list(source.blocks(**options))
-    return tuple(np.concatenate(part) for part in zip(*blocks, strict=True))
+from tests.tiny_capture import LENGTH, read
 
 
 def test_windows_in_a_pass_are_as_many_as_memory_is_meant_for(model, genome, windows, monkeypatch):

@@ -6,10 +6,16 @@ import h5py
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from polars.testing import assert_frame_equal
 from safetensors.torch import save_file
 
+from saers import Genome, models
 from saers.activations import open_activations
+from saers.faithfulness import measure
 from saers.models.borzoi import BorzoiConfig
+from saers.sae.module import SAE
+from saers.splicing import Splice
 from tests import borzoi
 from tests.test_cli import saers
 
@@ -141,6 +147,29 @@ def test_a_run_reads_parts_on_both_strands_and_tells_how_fast(recipe, tmp_path):
     # Two strands of 6 parts of 256 positions, 19 channels.
     assert manifest["encode"]["facts"]["GB never on disk"] == 2 * 6 * 256 * 19 * 4 / 1e9
     assert not (run / "activations").exists()
+
+
+def test_questions_of_a_run_in_parts_see_the_windows_whole(recipe, tmp_path):
+    recipe.write_text(recipe.read_text() + "\n[capture]\nparts = 2\ncrop = 512\n")
+    run = tmp_path / "run"
+    assert saers("run", recipe, "-o", run, "--to", "encode").exit_code == 0
+    asked = saers("faithfulness", run, "--n-bootstrap", 0)
+    assert asked.exit_code == 0, asked.stderr
+    found = pl.read_parquet(run / "faithfulness.parquet")
+    model = models.load(tmp_path / "weights", options={"input_length": LENGTH})
+    whole = torch.from_numpy(
+        Genome(tmp_path / "genome.fa").onehot([("chr2", 0, LENGTH)], np.float32)
+    )
+    mean = pl.read_parquet(run / "stats.parquet")["mean"].to_numpy().astype(np.float32)
+    splice = Splice(model, SAE.load(run / "sae"), "conv1d_1")
+    expected = measure(splice, [whole], mean=mean, n_bootstrap=0)
+    assert found["n"].to_list() == [16] * found.height
+    assert_frame_equal(found.select(expected.columns), expected, check_exact=False, abs_tol=1e-6)
+    changed = saers("perturb", run, "--top", 2, "--split", "all", "--n-bootstrap", 0)
+    assert changed.exit_code == 0, changed.stderr
+    effects = pl.read_parquet(run / "effects.parquet")
+    assert effects["n_windows"].unique().to_list() == [3]
+    assert effects["effect"].abs().max() > 0
 
 
 def test_a_layer_that_is_not_there_is_named_with_its_neighbours(recipe, tmp_path):

@@ -24,8 +24,8 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
             state_dir=tmp_path,
         )
     kept = checkpoint.read(tmp_path)
-    if kept is not None:
-        assert torch.isfinite(kept.tensors["sae.W_dec"]).all()
+    assert kept is not None
+    assert torch.isfinite(kept.tensors["sae.W_dec"]).all()
 
 
 class Worsening:
