@@ -24,14 +24,14 @@ class Adapter(Protocol):
         self,
         source: str,
         *,
-        layer: str | None,
+        layer: str | Sequence[str] | None,
         options: Mapping[str, Any],
         weights: str | None,
         device: str | None,
     ) -> SequenceModel:
         """Open it; ``options`` are the adapter's own.
 
-        Where ``layer`` is named, nothing behind it will be asked for.
+        Where ``layer`` names one or several, nothing behind the last will be asked for.
         """
 
 
@@ -113,18 +113,14 @@ def load(
     if adapter is None:
         adapter = _adapter_of(Path(source)) if Path(source).is_dir() else "module"
     one_of("adapter", adapter, adapters())
-    layers = [layer] if isinstance(layer, str) else list(layer or [])
-    deepest = layers[0] if len(layers) == 1 else None
-    if adapter == "borzoi" and len(layers) > 1:
-        deepest = importlib.import_module("saers.models.borzoi").deepest(source, layers)
     model = _ADAPTERS[adapter](
         source,
-        layer=deepest,
+        layer=layer,
         options=options or {},
         weights=str(weights) if weights else None,
         device=_device(device),
     )
-    for name in layers:
+    for name in [layer] if isinstance(layer, str) else layer or ():
         check_layer(model, name)
     return model
 
@@ -147,7 +143,7 @@ def check_layer(model: SequenceModel, layer: str) -> None:
 def load_module(
     source: str,
     *,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     options: Mapping[str, Any],
     weights: str | None,
     device: str | None,
@@ -213,7 +209,7 @@ def folder_adapter(module: str, what: str, known: Sequence[str], *, upto: bool =
     def adapter(
         source: str,
         *,
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
         options: Mapping[str, Any],
         weights: str | None,
         device: str | None,

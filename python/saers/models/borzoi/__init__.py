@@ -8,7 +8,7 @@ is all that is asked for.
 from saers.models.borzoi.config import BorzoiConfig
 from saers.models.borzoi.model import BorzoiModel, load, save
 from saers.models.borzoi.network import Borzoi, State
-from saers.models.borzoi.weights import adopt, deepest, truncate
+from saers.models.borzoi.weights import adopt, truncate
 
 __all__ = [
     "Borzoi",
@@ -16,7 +16,6 @@ __all__ = [
     "BorzoiModel",
     "State",
     "adopt",
-    "deepest",
     "load",
     "save",
     "truncate",

@@ -283,7 +283,7 @@ class BorzoiModel:
 def load(
     folder: str | Path,
     *,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     species: str | None = None,
     input_length: int | None = None,
 ) -> BorzoiModel:
@@ -295,7 +295,7 @@ def load(
         config.json and model.safetensors (or shards and their index) as published, or as
         `saers.models.borzoi.truncate` writes them.
     layer
-        Read the tensors up to this layer alone; None: all.
+        Read the tensors up to this layer alone, or up to the last of several; None: all.
     species
         "human" or "mouse"; None: the first that the weights have.
     input_length
@@ -314,7 +314,8 @@ def load(
     length = (
         int(weights.settings.get("input_length", LENGTH)) if input_length is None else input_length
     )
-    return BorzoiModel(build(weights, layer), species=species, input_length=length)
+    upto = [layer] if isinstance(layer, str) else layer or ()
+    return BorzoiModel(build(weights, upto), species=species, input_length=length)
 
 
 def save(model: BorzoiModel, folder: str | Path) -> None:

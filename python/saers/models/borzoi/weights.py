@@ -73,28 +73,14 @@ def open_weights(folder: str | Path) -> Weights:
     return Weights(place, settings, places, config)
 
 
-def deepest(folder: str | Path, layers: Sequence[str]) -> str:
-    """Name the layer for which most of the network has to be read.
-
-    Raises
-    ------
-    ValueError
-        If there is no such layer.
-    """
-    config = open_weights(folder).config
-    others = aliases(config)
-    for layer in layers:
-        one_of("layer", others.get(layer, layer), config.layers)
-    return max(layers, key=lambda layer: config.layers.index(others.get(layer, layer)))
-
-
-def build(weights: Weights, upto: str | None = None) -> Borzoi:
-    """Build a network up to a layer, or the whole, and fill it with its tensors, in float32."""
+def build(weights: Weights, upto: Sequence[str] = ()) -> Borzoi:
+    """Build a network up to the last of some layers, or the whole, filled in float32."""
     config = weights.config
-    if upto is not None:
-        upto = aliases(config).get(upto, upto)
-        one_of("layer", upto, config.layers)
-        config = dataclasses.replace(config, upto=upto)
+    names = [aliases(config).get(layer, layer) for layer in upto]
+    for name in names:
+        one_of("layer", name, config.layers)
+    if names:
+        config = dataclasses.replace(config, upto=max(names, key=config.layers.index))
     with torch.device("meta"):
         network = Borzoi(config)
     state = network.state_dict()
@@ -155,7 +141,7 @@ def truncate(folder: str | Path, layer: str, out: str | Path) -> BorzoiConfig:
     The size of what was written.
     """
     weights = open_weights(folder)
-    network = build(weights, layer)
+    network = build(weights, [layer])
     config = network.config
     settings = {
         **weights.settings,
