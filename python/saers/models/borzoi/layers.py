@@ -1,10 +1,14 @@
-"""The layers of Borzoi: their names, channels, strides and receptive windows."""
+"""The layers of Borzoi: their names, channels, strides, receptive windows and costs."""
 
 from collections.abc import Mapping
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from saers.layer import LayerInfo
 from saers.models.base import NamedLayers
 from saers.models.borzoi.config import BorzoiConfig, aliases
+from saers.models.borzoi.network import Borzoi, State
 from saers.models.receptive import Window
 
 
@@ -31,6 +35,29 @@ def layers_of(config: BorzoiConfig, length: int) -> Mapping[str, LayerInfo]:
         if name in config.layers
     }
     return NamedLayers(infos, aliases(config))
+
+
+def flops_of(config: BorzoiConfig, length: int, species: str | None) -> dict[str, int]:
+    """Count the operations up to each layer and up to the "outputs" of a species, for one input.
+
+    Outputs can cost less than the last layers: these are counted as they are captured, whole.
+    """
+    counts: dict[str, int] = {}
+    with torch.device("meta"), torch.no_grad():
+        network = Borzoi(config).eval()
+        inputs = State(torch.empty(1, 4, length))
+        with FlopCounterMode(display=False) as counter:
+            state, before = inputs, None
+            for layer in config.layers[:-1]:
+                state, before = network.advance(state, before, layer), layer
+                counts[layer] = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            state = network.advance(inputs, None, None)
+            counts[config.layers[-1]] = counter.get_total_flops()
+            if config.upto is None:
+                network.outputs(state, species)
+                counts["outputs"] = counter.get_total_flops()
+    return counts
 
 
 def _pooled(window: Window) -> Window:

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from saers.checks import one_of
 from saers.layer import LayerInfo
 from saers.models.base import Halves, Piece
 from saers.models.borzoi.config import BorzoiConfig
-from saers.models.borzoi.layers import layers_of
+from saers.models.borzoi.layers import flops_of, layers_of
 from saers.models.borzoi.network import Borzoi, State
 from saers.models.borzoi.weights import build, open_weights, write
 
@@ -194,16 +193,7 @@ class BorzoiModel:
 
         Counted by PyTorch on tensors without contents, for one input.
         """
-        with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-            network = Borzoi(self.config)
-            state, before, counts = State(torch.empty(1, 4, self.input_length)), None, {}
-            for layer in self.config.layers:
-                state, before = network.advance(state, before, layer), layer
-                counts[layer] = counter.get_total_flops()
-            if self.config.upto is None:
-                network.outputs(state, self.species)
-                counts["outputs"] = counter.get_total_flops()
-        return counts
+        return flops_of(self.config, self.input_length, self.species)
 
     def _advance(self, state: State, after: str | None, upto: str) -> State:
         """Compute on, convolutions of the stem and the tower piece by piece."""

@@ -35,6 +35,8 @@ class State(NamedTuple):
     """(b, channels, positions) of the layer."""
     by_passes: tuple[torch.Tensor, ...] = ()
     """The layers at strides 32 and 64, once they are computed and until they are used."""
+    cut: int = 0
+    """Bins of 32 bp that are left out of all of them at either end, behind the transformer."""
 
 
 class _Convolution(nn.Module):
@@ -171,8 +173,14 @@ class Borzoi(nn.Module):
         layers = self.config.layers
         first = 0 if after is None else layers.index(after) + 1
         last = len(layers) if upto is None else layers.index(upto) + 1
+        middle = layers[first:last][-1:] == ("final_joined_convs",)
         for layer in layers[first:last]:
-            state = self._step(layer)(state)
+            step = self._step(layer)
+            # While norms are trained they take in what they see: all of it.
+            if self.training or not layer.startswith("separable"):
+                state = step(state)
+            else:
+                state = step(self._middle(state)) if middle else self._in_parts(step, state)
         return state
 
     def outputs(self, state: State, species: str | None = None) -> torch.Tensor:
@@ -206,20 +214,61 @@ class Borzoi(nn.Module):
         values = state.values if number else _pooled(state.values)
         return state._replace(values=self.transformer[number](values.mT).mT)
 
+    def _part(self, state: State, first: int, last: int) -> State:
+        """Take a stretch of bins, behind the transformer."""
+        bins = state.by_passes[0].shape[2]
+
+        def some(values: torch.Tensor) -> torch.Tensor:
+            return _stretch(values, *(place * values.shape[2] // bins for place in (first, last)))
+
+        return State(some(state.values), tuple(map(some, state.by_passes)), state.cut + first)
+
+    def _middle(self, state: State) -> State:
+        """Leave out what no bin that is returned depends on, behind the transformer."""
+        bins = state.by_passes[0].shape[2]
+        more = self._outer(bins + 2 * state.cut) - state.cut
+        return self._part(state, more, bins - more)
+
+    def _in_parts(self, step: Callable[[State], State], state: State) -> State:
+        """Compute a layer whole, its middle to the bit as where there is nothing but the middle."""
+        bins = state.by_passes[0].shape[2]
+        outer = self._outer(bins)
+        if not outer:
+            return step(state)
+        # A convolution reaches two bins; what it makes of a part's own ends is not kept.
+        computed = ((0, outer + 4), (outer, bins - outer), (bins - outer - 4, bins))
+        kept = ((0, outer + 2), (outer + 2, bins - outer - 2), (bins - outer - 2, bins))
+        parts = []
+        for (first, last), (start, end) in zip(computed, kept, strict=True):
+            values = step(self._part(state, first, last)).values
+            stride = (last - first) // values.shape[2]
+            parts.append(values[..., (start - first) // stride : (end - first) // stride])
+        return State(torch.cat(parts, dim=2), state.by_passes[:-1])
+
+    def _outer(self, bins: int) -> int:
+        """Count bins at either end that are not returned, nor stand beside such as are."""
+        wanted = self._wanted(bins)
+        # Convolutions at strides of one and two bins reach three bins; four make a position.
+        return max(0, (bins - wanted) // 2 - 3) // 4 * 4 if 0 < wanted <= bins else 0
+
+    def _wanted(self, bins: int) -> int:
+        return self.config.bins or bins - 2 * self.config.cropped
+
     def _join_stride_64(self, state: State) -> State:
         by_pass, other = state.by_passes
         # Without blocks, the layer before is the convolution that the first block would pool.
         values = state.values if self.config.depth else _pooled(state.values)
         up = _doubled(self.upsampling_unet1["0"](values))
-        return State(self.separable1(up + self.horizontal_conv1(other)), (by_pass,))
+        return State(self.separable1(up + self.horizontal_conv1(other)), (by_pass,), state.cut)
 
     def _join_stride_32(self, state: State) -> State:
         up = _doubled(self.upsampling_unet0["0"](state.values))
-        return State(self.separable0(up + self.horizontal_conv0(state.by_passes[0])))
+        joined = self.separable0(up + self.horizontal_conv0(state.by_passes[0]))
+        return State(joined, (), state.cut)
 
     def _finish(self, state: State) -> State:
-        bins = state.values.shape[2]
-        wanted = self.config.bins or bins - 2 * self.config.cropped
+        bins = state.values.shape[2] + 2 * state.cut
+        wanted = self._wanted(bins)
         if not 0 < wanted <= bins:
             stride = self.config.multiple // 4
             least = max(wanted, 1 + 2 * self.config.cropped * (self.config.bins is None)) * stride
@@ -227,8 +276,8 @@ class Borzoi(nn.Module):
                 f"the input has {bins} bins of {stride} bp and {wanted} are to be returned: "
                 f"give at least {least:,} bp, or other bins"
             )
-        first = (bins - wanted) // 2
-        joined = self.final_joined_convs["0"](state.values[..., first : first + wanted])
+        first = (bins - wanted) // 2 - state.cut
+        joined = self.final_joined_convs["0"](_stretch(state.values, first, first + wanted))
         return State(_activated(joined))
 
 
@@ -248,6 +297,11 @@ def _pooled(values: torch.Tensor) -> torch.Tensor:
     """Take the greater of each two positions; several times as fast as a pool of images."""
     even = values.shape[2] // 2 * 2
     return torch.maximum(values[..., 0:even:2], values[..., 1:even:2])
+
+
+def _stretch(values: torch.Tensor, start: int, end: int) -> torch.Tensor:
+    """Cut positions out, channels last in memory."""
+    return values[..., start:end].mT.contiguous().mT
 
 
 def _doubled(values: torch.Tensor) -> torch.Tensor:
