@@ -197,7 +197,7 @@ class TestPrograms:
         assert (found.id, found.consensus, found.n_sites) == ("motif_1", "GT", 30)
         assert found.log10_evalue == pytest.approx(np.log10(2.2) - 1834)
         said = (tmp_path / "said").read_text()
-        assert "-text -nostatus -dna -nmotifs 2 -minw 6 -maxw 20 -evt 0.05 -seed 3" in said
+        assert "-text -nostatus -dna -nmotifs 2 -minw 6 -maxw 20 -seed 3" in said
         assert said.rstrip().endswith("-revcomp -searchsize 4000")
 
     def test_a_failing_program_shows_what_it_said(self, monkeypatch, tmp_path):

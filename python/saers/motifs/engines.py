@@ -244,7 +244,8 @@ def _run_program(
 def _meme(search: Search, fasta: Path) -> list[str]:
     arguments = [str(fasta), "-text", "-nostatus", "-dna", "-nmotifs", str(search.count)]
     arguments += ["-minw", str(search.min_width), "-maxw", str(search.max_width)]
-    arguments += ["-evt", repr(search.evalue), "-seed", str(search.seed)]
+    # No -evt: with a limit of E-values MEME goes on beyond -nmotifs.
+    arguments += ["-seed", str(search.seed)]
     if search.reverse_complement:
         arguments.append("-revcomp")
     if search.search_size is not None:
