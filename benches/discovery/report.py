@@ -29,6 +29,8 @@ class Judged(NamedTuple):
     """… by one that the engine calls at E < 0.05; of a null set: anything is called."""
     correlation: float
     cpu: float
+    first: bool = True
+    """Whether this is the first motif of its set."""
 
 
 INTRODUCTION = """### Accuracy
@@ -38,7 +40,7 @@ Motifs of JASPAR 2024 planted in human sequence, with and without repeats, and s
 E < 0.05 to one of the first two. "Own E < 0.05": to one that the engine itself calls; of null sets,
 sets in which anything is called. Wilson intervals (95 %). "Correlation": median over recovered
 motifs, with the planted matrix. CPU seconds are of one run each beside other work: the lines above
-are the ones to compare. Sets with motifs are those that all engines shown have run; null
+are the ones to compare. Sets with motifs are those that both engines of a table have run; null
 sets are all that each has run. Made by
 `python -m benches.discovery run ENGINE --seed {seed} --folder out {how}` for each engine and
 `python -m benches.discovery table --seed {seed} --folder out --engines {engines} --write`."""
@@ -48,19 +50,23 @@ ALIGNED = """The prior on the middle (`--aligned`) on sets like "hard" whose sit
 middle of their seqlets (`run builtin`, `run builtin-aligned`, each with `--kinds aligned`):"""
 
 
+FURTHER = """{engine} takes so long that it has run {count} sets with motifs; the same sets by both:"""
+
+
 def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "") -> str:
-    """Judge the sets that all engines have run, and write the tables in Markdown."""
-    records = {name: recorded(folder, name, seed) for name in engines}
-    common = set.intersection(*(set(found) for found in records.values()))
-    judged = {
-        name: [
-            row
-            for key, record in sorted(found.items())
-            if key in common or key.startswith("null")
-            for row in judge_set(data, seed, record)
-        ]
-        for name, found in records.items()
-    }
+    """Judge two engines on the sets that both have run, and write the tables in Markdown.
+
+    Further engines are set beside the first one, each on the sets that they share, so that a slow
+    one does not cut down what is known of the others.
+    """
+    judged = judge_pair(data, folder, seed, engines[:2])
+    further = []
+    for engine in engines[2:]:
+        pair = judge_pair(data, folder, seed, [engines[0], engine])
+        count = sum(row.kind != "null" and row.first for row in pair[engine])
+        if count:
+            text = FURTHER.format(engine=engine, count=count)
+            further += [text, by_class(pair, "class", lambda row: row.kind)]
     return "\n\n".join(
         [
             INTRODUCTION.format(seed=seed, how=how, engines=" ".join(engines)),
@@ -74,9 +80,25 @@ def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "
                 "all but nulls, by width and repeats",
                 lambda row: f"{row.width} bp, {'repeats' if row.repeats else 'no repeats'}",
             ),
+            *further,
             *alignment(data, folder, seed),
         ]
     ) + "\n"  # fmt: skip
+
+
+def judge_pair(data: Path, folder: Path, seed: int, engines: list[str]) -> dict[str, list[Judged]]:
+    """Judge what engines found in the sets that all of them have run, and in all null sets."""
+    records = {name: recorded(folder, name, seed) for name in engines}
+    common = set.intersection(*(set(found) for found in records.values()))
+    return {
+        name: [
+            row
+            for key, record in sorted(found.items())
+            if (key in common or key.startswith("null")) and not key.startswith("aligned")
+            for row in judge_set(data, seed, record)
+        ]
+        for name, found in records.items()
+    }
 
 
 def recorded(folder: Path, engine: str, seed: int) -> dict[str, dict]:
@@ -118,7 +140,7 @@ def judge_set(data: Path, seed: int, record: dict) -> list[Judged]:
         own = [motif for motif in ranked if (motif.id, truth.id) in hits]
         best = max((correlation(m.matrix, truth.matrix) for m in own), default=math.nan)
         also = any((motif.id, truth.id) in calls for motif in called)
-        rows.append(Judged(*about, bool(own), also, best, record["cpu"]))
+        rows.append(Judged(*about, bool(own), also, best, record["cpu"], not rows))
     return rows
 
 

@@ -5,11 +5,10 @@
 //! made without it, and its E-value corrected by what whole searches find in shuffles. The search
 //! itself scores in that way as well: a matrix of few sites fits these sites, noise included, and
 //! would else stand before a truer one. A narrow winner is reported with two rows on either side,
-//! which say what is beside its sites and make it far easier to name. Its sites are blanked, and the search starts again.
+//! which say what is beside its sites and make it far easier to name. Its sites are blanked, and
+//! the search starts again.
 
 use std::time::{Duration, Instant};
-
-use rayon::prelude::*;
 
 use crate::{Error, Result, threads};
 
@@ -27,13 +26,14 @@ mod search;
 mod shuffle;
 mod significance;
 mod trial;
+mod winner;
 
 use em::Mixture;
 use pool::Background;
 use profile::Profile;
-use refine::{Candidate, REPORT, SEARCH, refine};
 use significance::Null;
 use trial::{Round, Set};
+use winner::winner;
 
 /// What to look for, and how hard.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,11 +82,6 @@ pub struct Discovery {
     /// Log10 of the E-value, which itself may be too small for an `f64`.
     pub log10_evalue: f64,
 }
-
-/// A motif narrower than this can hardly be told from others of a database by its rows alone.
-const NARROW: usize = 9;
-/// A repeat wins over a motif that has less than one in this many of its decades.
-const REPEAT_HANDICAP: f64 = 4.0;
 
 struct Deadline(Option<(Instant, f64)>);
 
@@ -277,45 +272,6 @@ fn check_weights(weights: Option<&[f64]>, sequences: usize) -> Result<()> {
         Some(weight) => Err(Error::invalid(format!("weights must be positive, got {weight}"))),
         None => Ok(()),
     }
-}
-
-/// The strongest motif of a round, fitted to all sequences of the search, if significant.
-fn winner(
-    round: &Round,
-    null: &mut Null,
-    options: &Options,
-    deadline: &Deadline,
-) -> Result<Option<(Mixture, f64)>> {
-    let trial = round.trial();
-    let mut tested: Vec<(Candidate, f64)> = search::candidates(&trial.searched, options, deadline)?
-        .into_par_iter()
-        .map(|candidate| {
-            let log10_p = round.log10_p(&candidate, &trial);
-            (candidate, log10_p)
-        })
-        .collect();
-    // Runs and short repeats abound in genomes; one must be far stronger than a motif to win.
-    let handicapped = |(candidate, log10_p): &(Candidate, f64)| {
-        if candidate.profile.is_repetitive() { log10_p / REPEAT_HANDICAP } else { *log10_p }
-    };
-    tested.sort_by(|a, b| handicapped(a).total_cmp(&handicapped(b)));
-    let repeat = tested.iter().position(|(candidate, _)| candidate.profile.is_repetitive());
-    for place in [Some(0), repeat.filter(|&place| place > 0)].into_iter().flatten() {
-        let Some((candidate, log10_p)) = tested.get(place) else { break };
-        let log10_evalue = null.log10_evalue(-log10_p, round, options, deadline)?;
-        if log10_evalue < options.evalue.log10() {
-            let best = refine(candidate.profile.clone(), &trial.searched, options, 12);
-            let share = best.cut.hits as f64 / trial.searched.sequences.len() as f64;
-            let mixture = Mixture { profile: best.profile, share: share.clamp(1e-3, 0.99) };
-            let pool = &trial.searched.sequences;
-            let mut fitted = mixture.fit(pool, options, &SEARCH, 20);
-            if fitted.profile.width() < NARROW {
-                fitted = fitted.fit(pool, options, &REPORT, 1);
-            }
-            return Ok(Some((fitted, log10_evalue)));
-        }
-    }
-    Ok(None)
 }
 
 /// Blanks what is likely a site, and counts the sequences (with their copies) that hold one.

@@ -13,9 +13,21 @@ pub(super) struct Cut {
     pub(super) controls: usize,
 }
 
-/// Twice the log likelihood ratio of `hits` of `n` and `controls` of `m` against one share.
+/// By how much more often than in controls a word may occur for no reason but what genomes prefer:
+/// controls know short words only. Hits of controls count for this share more, so that a word of
+/// many sites and little excess does not stand before a motif of few sites and much.
+const DOUBT: f64 = 0.5;
+
+/// What hits among controls count for, with the [`DOUBT`] about how well these are chosen.
+pub(super) fn doubted(controls: usize, m: usize) -> usize {
+    ((controls as f64 * (1.0 + DOUBT)).round() as usize).min(m)
+}
+
+/// Twice the log likelihood ratio of `hits` of `n` and `controls` of `m` against one share, with the
+/// [`DOUBT`] about controls.
 pub(super) fn likelihood_ratio(hits: usize, n: usize, controls: usize, m: usize) -> f64 {
-    let (a, b, n, m) = (hits as f64, controls as f64 + 0.5, n as f64, m as f64 + 1.0);
+    let expected = (controls as f64 * (1.0 + DOUBT)).min(m as f64);
+    let (a, b, n, m) = (hits as f64, expected + 0.5, n as f64, m as f64 + 1.0);
     if a * m <= b * n {
         return 0.0;
     }
@@ -113,13 +125,20 @@ fn log_factorial(n: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{best_cut, likelihood_ratio, log_factorial, log10_fisher};
+    use super::{best_cut, doubted, likelihood_ratio, log_factorial, log10_fisher};
     use proptest::prelude::*;
 
     #[test]
     fn the_series_of_the_factorial_meets_the_sum() {
         let exact: f64 = (2..=40).map(|k| f64::from(k).ln()).sum();
         assert!((log_factorial(40) - exact).abs() < 1e-11);
+    }
+
+    #[test]
+    fn a_share_half_as_large_again_as_in_controls_is_no_enrichment() {
+        assert_eq!(likelihood_ratio(149, 1_000, 100, 1_000), 0.0);
+        assert!(likelihood_ratio(200, 1_000, 100, 1_000) > 5.0);
+        assert_eq!([doubted(0, 9), doubted(2, 9), doubted(8, 9)], [0, 3, 9]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn presence(pool: &Pool, k: usize, canonical: &[u32]) -> Vec<u32> {
     let mut seen = vec![u32::MAX; canonical.len()];
     for sequence in 0..pool.len() {
         let (mut word, mut known) = (0, 0);
-        for &code in pool.letters(sequence) {
+        for &code in pool.likely_letters(sequence) {
             known = if code < 4 { known + 1 } else { 0 };
             word = (word << 2 | usize::from(code & 3)) & (canonical.len() - 1);
             let index = canonical[word] as usize;

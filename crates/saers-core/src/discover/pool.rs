@@ -27,6 +27,11 @@ pub(super) fn reverse_complement(codes: &[u8]) -> Vec<u8> {
     codes.iter().rev().map(|&code| if code < 4 { 3 - code } else { code }).collect()
 }
 
+/// Share of the sites of aligned sequences that may lie anywhere.
+const ANYWHERE: f64 = 0.1;
+/// Standard deviations on either side of the middle in which words are counted.
+const REACH: f64 = 3.5;
+
 /// Letters of unknown kind after the last sequence, so that vectors may be read past it.
 const TAIL: usize = 64;
 
@@ -71,6 +76,8 @@ pub(super) struct Pool {
     starts: Vec<usize>,
     /// Steps that a site gains by lying around a place.
     pub(super) bonus: Vec<i16>,
+    /// Letters on either side of the middle where sites are likely.
+    reach: usize,
     /// How much each sequence counts; 1 where nothing is said.
     weights: Vec<f64>,
 }
@@ -99,10 +106,10 @@ impl Pool {
         codes.extend([OTHER; TAIL]);
         costs.extend([0; TAIL]);
         let bonus = vec![0; codes.len()];
-        Self { codes, costs, starts, bonus, weights: Vec::new() }
+        Self { codes, costs, starts, bonus, reach: usize::MAX, weights: Vec::new() }
     }
 
-    /// Favours sites around the middle of their sequence: half of them are expected anywhere, half
+    /// Favours sites around the middle of their sequence: one in ten is expected anywhere, the others
     /// at a normal distance from the middle, in letters, of this standard deviation.
     pub(super) fn aligned(mut self, deviation: f64) -> Self {
         for sequence in 0..self.len() {
@@ -115,11 +122,20 @@ impl Pool {
             let bells: Vec<f64> = bells.collect();
             let mean = bells.iter().sum::<f64>() / bells.len() as f64;
             for (place, bell) in places.zip(bells) {
-                let likelier = 0.5 + 0.5 * bell / mean;
+                let likelier = ANYWHERE + (1.0 - ANYWHERE) * bell / mean;
                 self.bonus[place] = (likelier.log2() * UNIT).round() as i16;
             }
         }
+        self.reach = (REACH * deviation).ceil() as usize;
         self
+    }
+
+    /// Letters of a sequence where sites are likely: all of them, or those around the middle.
+    pub(super) fn likely_letters(&self, sequence: usize) -> &[u8] {
+        let letters = self.letters(sequence);
+        let middle = letters.len() / 2;
+        let high = middle.saturating_add(self.reach).min(letters.len());
+        &letters[middle.saturating_sub(self.reach)..high]
     }
 
     /// Lets the sequences count by their weights.

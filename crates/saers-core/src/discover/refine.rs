@@ -4,6 +4,7 @@ use super::Options;
 use super::enrichment::{Cut, best_cut};
 use super::pool::{Pool, UNIT};
 use super::profile::{Profile, information};
+use super::repeats;
 use super::scan::{Landscape, Scanner, Site};
 
 /// Sequences and the controls that belong to them.
@@ -17,6 +18,15 @@ pub(super) struct Sample {
 pub(super) struct Candidate {
     pub(super) profile: Profile,
     pub(super) cut: Cut,
+    /// Whether its sites are alike farther away than any motif reaches.
+    pub(super) in_repeat: bool,
+}
+
+impl Candidate {
+    /// Whether it is a run, a short repeat, or part of a long one.
+    pub(super) fn is_repetitive(&self) -> bool {
+        self.in_repeat || self.profile.is_repetitive()
+    }
 }
 
 /// How far a matrix may grow at once, and what keeps a row at its edge.
@@ -75,7 +85,7 @@ impl Measured {
             }
         }
         let cut = best_cut(&scores, &scanner.best(&sample.controls));
-        Self { candidate: Candidate { profile, cut }, scanner, landscape, scores }
+        Self { candidate: Candidate { profile, cut, in_repeat: false }, scanner, landscape, scores }
     }
 
     /// Makes the matrix of the sites above the cut, wider or narrower as their flanks tell.
@@ -83,14 +93,7 @@ impl Measured {
         let width = self.scanner.width();
         let mut counts = vec![[0.0; 4]; width + 2 * edge.reach];
         let mut sites = Vec::new();
-        let above = sites_above(
-            self.candidate.cut.score,
-            &self.scores,
-            &self.scanner,
-            &self.landscape,
-            pool,
-        );
-        for (sequence, site) in above {
+        for (sequence, site) in self.sites(pool) {
             add_site(&mut counts, edge.reach, &site, sequence, pool, pool.weight(sequence));
             sites.push((sequence, site));
         }
@@ -104,6 +107,23 @@ impl Measured {
         }
         let counts = counts[kept].to_vec();
         Some((Profile::from_counts(&counts, PSEUDO), Origin { counts, sites }))
+    }
+
+    /// Tells whether the sites lie in copies of a long repeat.
+    fn beside(self, pool: &Pool) -> Candidate {
+        let width = self.scanner.width();
+        let reach = repeats::reach(width);
+        let mut counts = vec![[0.0; 4]; width + 2 * reach];
+        for (sequence, site) in self.sites(pool) {
+            add_site(&mut counts, reach, &site, sequence, pool, 1.0);
+        }
+        Candidate { in_repeat: repeats::surround(&counts), ..self.candidate }
+    }
+
+    /// Sites above the cut.
+    fn sites<'a>(&'a self, pool: &'a Pool) -> impl Iterator<Item = (usize, Site)> + 'a {
+        let cut = self.candidate.cut.score;
+        sites_above(cut, &self.scores, &self.scanner, &self.landscape, pool)
     }
 
     fn improve(mut self, sample: &Sample, options: &Options, edge: &Edge, rounds: usize) -> Self {
@@ -131,7 +151,8 @@ pub(super) fn refine(
     Measured::new(start, None, sample, options).improve(sample, options, &SEARCH, rounds).candidate
 }
 
-/// Does what [`refine`] does, and looks for distant parts of the motif afterwards.
+/// Does what [`refine`] does, looks for distant parts of the motif afterwards, and tells whether it
+/// is part of a repeat.
 pub(super) fn refine_wide(
     start: Profile,
     sample: &Sample,
@@ -140,7 +161,7 @@ pub(super) fn refine_wide(
 ) -> Candidate {
     let fine =
         Measured::new(start, None, sample, options).improve(sample, options, &SEARCH, rounds);
-    fine.improve(sample, options, &WIDE, 4).candidate
+    fine.improve(sample, options, &WIDE, 4).beside(&sample.sequences)
 }
 
 /// Lists the best site of each sequence that scores at least `cut`.

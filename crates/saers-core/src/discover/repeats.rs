@@ -1,7 +1,8 @@
 //! Copies of interspersed repeats (Alu and its like), told from motifs by their length.
 //!
 //! A long word that several sequences hold is no chance; where such words cover a stretch longer
-//! than any motif, the stretch is a copy of a repeat.
+//! than any motif, the stretch is a copy of a repeat. Copies that differ too much for that are told
+//! by what surrounds the sites of a matrix made of them.
 
 use super::pool::OTHER;
 
@@ -16,6 +17,17 @@ const GAP: usize = 10;
 /// Letters in shared words that make a copy: more than the widest motif has, 30, and what stands
 /// beside many sites of it alike by chance.
 const COVERED: usize = 40;
+
+/// Rows that a motif takes up at most.
+const WIDEST: usize = 30;
+/// Rows beyond these, on either side, in which sites of a repeat are alike.
+const FAR: usize = 24;
+/// Letters that a row must have to take part.
+const FEWEST: f64 = 5.0;
+/// Bits a row, and standard deviations of chance, by which the rows must differ. Parts of Alu in
+/// human sequence have 0.1 to 0.7 bits and 5 to 30 deviations, planted motifs at most 2.7.
+const SURROUND_BITS: f64 = 0.05;
+const SURROUND_DEVIATIONS: f64 = 4.0;
 
 /// Finds stretches of sequences that are copies of one another: sequence, first place, end.
 pub(super) fn copies(sequences: &[Vec<u8>]) -> Vec<(usize, usize, usize)> {
@@ -36,6 +48,34 @@ pub(super) fn copies(sequences: &[Vec<u8>]) -> Vec<(usize, usize, usize)> {
         found.extend(stretch.end().map(|(low, high)| (sequence, low, high)));
     }
     found
+}
+
+/// Rows on either side of a matrix that are looked at to tell whether it is part of a repeat.
+pub(super) fn reach(width: usize) -> usize {
+    WIDEST.saturating_sub(width) + FAR
+}
+
+/// Whether sites are alike farther away than a motif reaches, given the letters around them.
+///
+/// Beside the sites of a motif every row has the same frequencies, be they rich in A or in C, but
+/// chance; rows of a repeat differ. A G-test of homogeneity over the outermost rows on both sides.
+pub(super) fn surround(counts: &[[f64; 4]]) -> bool {
+    let outer = counts[..FAR].iter().chain(&counts[counts.len() - FAR..]);
+    let rows: Vec<(&[f64; 4], f64)> = outer
+        .map(|row| (row, row.iter().sum::<f64>()))
+        .filter(|(_, total)| *total >= FEWEST)
+        .collect();
+    let letters: [f64; 4] =
+        std::array::from_fn(|letter| rows.iter().map(|(row, _)| row[letter]).sum());
+    let all: f64 = letters.iter().sum();
+    let term = |(row, total): &(&[f64; 4], f64)| {
+        let pairs = row.iter().zip(&letters).filter(|(count, _)| **count > 0.0);
+        pairs.map(|(count, of)| count * (count * all / (total * of)).ln()).sum::<f64>()
+    };
+    let freedom = 3.0 * rows.len().saturating_sub(1) as f64;
+    let excess = 2.0 * rows.iter().map(term).sum::<f64>() - freedom;
+    let bits = excess / (2.0 * std::f64::consts::LN_2 * all);
+    freedom > 0.0 && bits > SURROUND_BITS && excess > SURROUND_DEVIATIONS * (2.0 * freedom).sqrt()
 }
 
 /// Makes the letters of stretches unknown.
@@ -89,7 +129,7 @@ fn words(codes: &[u8], bits: u32, mut visit: impl FnMut(usize, usize)) {
 mod tests {
     use super::super::pool::reverse_complement;
     use super::super::random::Random;
-    use super::{copies, mask};
+    use super::{copies, mask, reach, surround};
 
     fn random(n: usize, length: usize) -> Vec<Vec<u8>> {
         let mut random = Random::new(9);
@@ -120,6 +160,21 @@ mod tests {
         mask(&mut sequences, &found);
         assert!(sequences[0].iter().filter(|&&code| code == 4).count() > 35);
         assert_eq!(copies(&sequences), []);
+    }
+
+    #[test]
+    fn rows_that_differ_far_away_make_a_repeat_and_even_ones_do_not() {
+        let mut random = Random::new(3);
+        for (alike, expected) in [(0, false), (10, true)] {
+            // All letters are drawn with three quarters A and T; those of a repeat are alike.
+            let mut counts = vec![[0.0; 4]; 8 + 2 * reach(8)];
+            for (place, row) in counts.iter_mut().enumerate() {
+                row[place * 7 % 4] += f64::from(alike);
+                (0..40).for_each(|_| row[[0, 0, 0, 1, 2, 3, 3, 3][random.below(8)]] += 1.0);
+            }
+            assert_eq!(surround(&counts), expected);
+        }
+        assert!(!surround(&vec![[0.0; 4]; 60]));
     }
 
     #[test]

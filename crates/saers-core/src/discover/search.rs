@@ -42,7 +42,7 @@ pub(super) fn candidates(
         })
         .collect::<Result<Vec<_>>>()?;
     let (repetitive, plain): (Vec<_>, Vec<_>) =
-        fine.into_iter().partition(|candidate| candidate.profile.is_repetitive());
+        fine.into_iter().partition(|candidate| candidate.is_repetitive());
     let mut chosen = distinct(plain, options, CANDIDATES);
     chosen.extend(distinct(repetitive, options, REPETITIVE));
     Ok(chosen)

@@ -1,7 +1,7 @@
 //! What is searched and tested: the sequences, their controls, and shuffles in their place.
 
 use super::Options;
-use super::enrichment::{best_cut, log10_fisher};
+use super::enrichment::{best_cut, doubted, log10_fisher};
 use super::markov::Chains;
 use super::pool::{Background, OTHER, Pool, reverse_complement};
 use super::profile::Profile;
@@ -204,6 +204,13 @@ impl<'a> Round<'a> {
     /// A sequence from which the matrix was made is scored by a matrix made without it. Of the
     /// p-values against shuffles and against draws the larger one counts.
     pub(super) fn log10_p(&self, candidate: &Candidate, trial: &Trial) -> f64 {
+        let scored = self.score(candidate, trial);
+        let drawn = trial.drawn.as_ref().map_or(f64::NEG_INFINITY, |pool| scored.against(pool));
+        scored.against(&self.test_controls).max(drawn)
+    }
+
+    /// Scores the tested sequences.
+    fn score(&self, candidate: &Candidate, trial: &Trial) -> Scored {
         let both = self.options.both_strands;
         let pool = &trial.tested;
         let scanner = Scanner::new(&candidate.profile, both);
@@ -216,26 +223,19 @@ impl<'a> Round<'a> {
             add_site(&mut counts, 0, &site, sequence, pool, pool.weight(sequence));
             counted[sequence] = Some(site);
         }
-        let counts = counts.as_slice();
-        let whole = Scanner::new(&Profile::from_counts(counts, PSEUDO), both);
+        let whole = Scanner::new(&Profile::from_counts(&counts, PSEUDO), both);
         let sites = whole.landscape(pool);
         let score = |(sequence, own): (usize, &Option<Site>)| {
             let best = sites.best[sequence];
             match own {
                 Some(own) if whole.site(pool, &sites, sequence) == Some(*own) => {
-                    best - advantage(counts, own, sequence, pool)
+                    best - advantage(&counts, own, sequence, pool)
                 }
                 _ => best,
             }
         };
         let hits: Vec<i16> = counted.iter().enumerate().map(score).collect();
-        let against = |controls: &Pool| {
-            let controls = whole.best(controls);
-            let cut = best_cut(&hits, &controls);
-            log10_fisher(cut.hits, hits.len(), cut.controls, controls.len())
-        };
-        let drawn = trial.drawn.as_ref().map_or(f64::NEG_INFINITY, against);
-        against(&self.test_controls).max(drawn)
+        Scored { scanner: whole, hits }
     }
 
     /// Packs the first sequences, or what stands in their place, with their weights.
@@ -245,6 +245,22 @@ impl<'a> Round<'a> {
 
     fn pack_controls(&self, sequences: &[Vec<u8>]) -> Pool {
         pack(sequences, &self.background, self.options)
+    }
+}
+
+/// The matrix that is tested, and what the sequences score by it.
+struct Scored {
+    scanner: Scanner,
+    hits: Vec<i16>,
+}
+
+impl Scored {
+    /// Log10 p-value of the best cut between sequences and controls.
+    fn against(&self, controls: &Pool) -> f64 {
+        let controls = self.scanner.best(controls);
+        let cut = best_cut(&self.hits, &controls);
+        let passed = doubted(cut.controls, controls.len());
+        log10_fisher(cut.hits, self.hits.len(), passed, controls.len())
     }
 }
 
