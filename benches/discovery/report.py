@@ -50,7 +50,7 @@ ALIGNED = """The prior on the middle (`--aligned`) on sets like "hard" whose sit
 middle of their seqlets (`run builtin`, `run builtin-aligned`, each with `--kinds aligned`):"""
 
 
-FURTHER = """{engine} takes so long that it has run {count} sets with motifs; the same sets by both:"""
+FURTHER = "{engine} has run {count} sets with motifs, being slow; the same sets by both:"
 
 
 def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "") -> str:

@@ -67,7 +67,7 @@ fn canonical_words(k: usize, both_strands: bool) -> Vec<u32> {
         .collect()
 }
 
-/// Counts the sequences that hold each canonical word.
+/// Counts the sequences that hold each canonical word where sites are likely.
 fn presence(pool: &Pool, k: usize, canonical: &[u32]) -> Vec<u32> {
     let mut counts = vec![0; canonical.len()];
     let mut seen = vec![u32::MAX; canonical.len()];

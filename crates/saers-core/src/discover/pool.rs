@@ -217,10 +217,21 @@ mod tests {
         let bonus = &pool.bonus[pool.places(1)];
         let reverse: Vec<i16> = bonus.iter().rev().copied().collect();
         assert_eq!(bonus[1..], reverse[..reverse.len() - 1]);
-        assert_eq!((bonus[0], bonus.iter().max()), (-8, bonus.get(33)));
+        // At the edges one site in ten is as likely as anywhere: log2 of that in eighths of a bit.
+        assert_eq!((bonus[0], bonus.iter().max()), (-27, bonus.get(33)));
         let mean =
             bonus.iter().map(|&b| (f64::from(b) / UNIT).exp2()).sum::<f64>() / bonus.len() as f64;
         assert!((mean - 1.0).abs() < 0.05, "{mean}");
+    }
+
+    #[test]
+    fn words_are_counted_around_the_middle_of_aligned_sequences() {
+        let codes: Vec<Vec<u8>> = [61, 20, 0].map(|length| vec![0; length]).to_vec();
+        let all = || codes.iter().map(Vec::as_slice);
+        let pool = || Pool::new(all(), &Background::new(all(), true));
+        let lengths = |pool: &Pool| [0, 1, 2].map(|i| pool.likely_letters(i).len());
+        assert_eq!(lengths(&pool()), [61, 20, 0]);
+        assert_eq!(lengths(&pool().aligned(5.0)), [36, 20, 0]);
     }
 
     #[test]

@@ -92,6 +92,21 @@ fn order_strand_and_threads_do_not_matter() {
 }
 
 #[test]
+fn the_prior_on_the_middle_finds_what_is_too_rare_without_it() {
+    // 40 weak sites among 300 sequences of 150 letters: chance hides them anywhere but in the middle.
+    let mut sequences = planted(300, 150, &[], 13);
+    let mut random = Random::new(14);
+    for sequence in sequences.iter_mut().take(40) {
+        let at = 68 + random.below(9);
+        sequence[at..at + 7].copy_from_slice(b"TGACTCA");
+        sequence[at + random.below(7)] = b"ACGT"[random.below(4)];
+    }
+    let found = |aligned| run(&sequences, &Options { aligned, count: 1, ..Options::default() });
+    assert!(found(true).iter().any(|motif| holds(motif, b"GACTC")));
+    assert!(!found(false).iter().any(|motif| holds(motif, b"GACTC")));
+}
+
+#[test]
 fn one_strand_finds_the_word_as_it_was_given() {
     let word: &[u8] = b"TGTTTACGA";
     let mut sequences = planted(200, 30, &[(word, 0.7)], 3);
