@@ -62,8 +62,11 @@ def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "
     judged = judge_pair(data, folder, seed, engines[:2])
     further = []
     for engine in engines[2:]:
-        pair = judge_pair(data, folder, seed, [engines[0], engine])
-        count = sum(row.kind != "null" and row.first for row in pair[engine])
+        pair = {
+            name: [row for row in rows if row.kind != "null"]
+            for name, rows in judge_pair(data, folder, seed, [engines[0], engine]).items()
+        }
+        count = sum(row.first for row in pair[engine])
         if count:
             text = FURTHER.format(engine=engine, count=count)
             further += [text, by_class(pair, "class", lambda row: row.kind)]
