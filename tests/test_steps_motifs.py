@@ -17,11 +17,15 @@ WORDS = ("TGACTCAGC", "GGGTATTTC")
 
 @pytest.fixture
 def tables():
-    """A feature of two motifs, the strong half of its seqlets with the first."""
+    """A feature of two motifs, the strong half of its seqlets with the first.
+
+    They lie at different places: one matrix may fit two words at the same place of all seqlets.
+    """
     rng = np.random.default_rng(4)
     rows = rng.choice(list("ACGT"), (160, 21))
-    sequences = ["".join(row[:10]) + WORDS[i // 80] + "".join(row[10:]) for i, row in
-                 enumerate(rows)]  # fmt: skip
+    places = [8 if i < 80 else 12 for i in range(160)]
+    sequences = ["".join(row[:at]) + WORDS[i // 80] + "".join(row[at:]) for i, (row, at) in
+                 enumerate(zip(rows, places, strict=True))]  # fmt: skip
     given = {
         "feature": 7, "rank": range(1, 161), "sequence": sequences,
         "activation": np.linspace(9, 0.5, 160),
