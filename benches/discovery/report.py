@@ -50,7 +50,8 @@ ALIGNED = """The prior on the middle (`--aligned`) on sets like "hard" whose sit
 middle of their seqlets (`run builtin`, `run builtin-aligned`, each with `--kinds aligned`):"""
 
 
-FURTHER = "{engine} has run {count} sets with motifs, being slow; the same sets by both:"
+FURTHER = """{engine}, being slow, has run {count} sets with motifs, of at most {letters:,} letters;
+the same sets by both:"""
 
 
 def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "") -> str:
@@ -68,7 +69,8 @@ def report(data: Path, folder: Path, seed: int, engines: list[str], how: str = "
         }
         count = sum(row.first for row in pair[engine])
         if count:
-            text = FURTHER.format(engine=engine, count=count)
+            letters = max(row.width * row.count for row in pair[engine])
+            text = FURTHER.format(engine=engine, count=count, letters=letters)
             further += [text, by_class(pair, "class", lambda row: row.kind)]
     return "\n\n".join(
         [
