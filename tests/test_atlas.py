@@ -146,6 +146,14 @@ def test_seqlets_and_motifs_are_counted(run):
     assert summary_of(run).select("n_seqlets", "n_motifs").rows() == [(0, 0), (2, 2), (1, 1)]
 
 
+def test_families_of_the_best_matches_are_kept(run, tmp_path):
+    write_atlas(tmp_path / "a.h5ad", build_anndata(**run, families={"MA2": "Jun-related"}))
+    obs = anndata.read_h5ad(tmp_path / "a.h5ad").obs
+    assert obs["match_family"].astype(object).to_list()[1] == "Jun-related"
+    assert obs["match_family"].isna().to_list() == [True, False, True]
+    assert build_anndata(**run).obs["match_family"].isna().all()
+
+
 def test_the_matrix_is_features_by_classes(run):
     atlas = build_anndata(**run)
     assert list(atlas.obs_names) == ["3_n2", "1_n4", "2_n9"]

@@ -1,13 +1,14 @@
 """saers match, scan, cluster and databases on small files: what is written, said and refused."""
 
 import json
+import warnings
 
 import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from saers import Motif, read_motifs, schema
+from saers import Motif, cli, read_motifs, schema
 from saers.cli import app
 from saers.motif import write_motifs
 from saers.sites import scan
@@ -125,10 +126,54 @@ def test_scan_refuses_what_it_cannot_read(known, fasta, tmp_path):
     one_line_of_failure(saers("scan", tmp_path / "no.meme", fasta), "no.meme")
     protein = tmp_path / "protein.fa"
     protein.write_text(">p\nMKLVVE\n")
-    one_line_of_failure(saers("scan", known, protein), "sequence p", "'L' at position 2")
+    one_line_of_failure(
+        saers("scan", known, protein), "protein.fa: sequence p", "'L' at position 2"
+    )
+    one_line_of_failure(saers("scan", known, fasta, "--q", "storey"), "q must be one of bh, compat")
     (tmp_path / "far.bed").write_text("one\t3\t1400\n")
     one_line_of_failure(saers("scan", known, fasta, "--bed", tmp_path / "far.bed"), "1400")
     assert saers("scan", known, fasta, "--thresh", 2).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", ["no sequences"]),
+        ("ACGT\n", ["line 1", "no '>' header before 'ACGT'"]),
+        (">p\nACGT\n>q\nMKLV\n", ["sequence 2 holds 'L' at position 3", "protein"]),
+    ],
+)
+def test_motifs_names_the_file_that_it_cannot_read(tmp_path, text, words):
+    path = tmp_path / "bad.fa"
+    path.write_text(text)
+    one_line_of_failure(saers("motifs", path, "-o", tmp_path / "m.meme"), "bad.fa: ", *words)
+    assert not (tmp_path / "m.meme").exists()
+
+
+@pytest.mark.parametrize("letters", ["ACG", "N" * 40])
+def test_motifs_that_are_not_found_are_no_failure(tmp_path, letters):
+    path = tmp_path / "s.fa"
+    path.write_text("".join(f">twice\n{letters}\n" for _ in range(30)))
+    done = saers("motifs", path, "-o", tmp_path / "m.meme")
+    assert done.exit_code == 0
+    assert "0 motifs found" in done.stderr
+    assert not (tmp_path / "m.meme").exists()
+
+
+@pytest.mark.parametrize("letters", ["ACG", "N" * 40])
+def test_scan_finds_no_site_where_none_fits(known, tmp_path, letters):
+    path = tmp_path / "s.fa"
+    path.write_text(f">s\n{letters}\n")
+    done = saers("scan", known, path, "--tsv", tmp_path / "f.tsv", "--q", "compat")
+    assert (done.exit_code, done.stderr.split()[0]) == (0, "0")
+
+
+def test_warnings_come_without_lines_of_code():
+    with cli._clear_warnings():
+        said = warnings.formatwarning(UserWarning("left\nout"), UserWarning, "a.py", 1)
+        other = warnings.formatwarning(DeprecationWarning("old"), DeprecationWarning, "a.py", 1)
+    assert said == "saers: left out\n"
+    assert "a.py:1: DeprecationWarning: old" in other
 
 
 def test_cluster_writes_archetypes_and_their_members(tmp_path):

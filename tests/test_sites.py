@@ -1,6 +1,8 @@
 """saers.sites: agreement with FIMO 5.4.1, pieces, regions, q-values, and odd input."""
 
+import hashlib
 import subprocess
+from itertools import groupby
 
 import numpy as np
 import polars as pl
@@ -70,6 +72,56 @@ def test_the_program_itself_prints_the_same(tmp_path, flags, options):
     write_fimo_tsv(scan(tmp_path / "m.meme", fasta, thresh=0.05, **options), tmp_path / "own.tsv")
     assert len(rows(printed)) > 400
     assert rows((tmp_path / "own.tsv").read_text()) == rows(printed)
+
+
+def inputs_of_fimo(folder):
+    """Motifs and 7,500 letters: of the p-values of some motifs samples are drawn."""
+    known = ["CACGTG", "TGACTCA", "GGGNNTTTCC", "A"]
+    motifs = [spell(f"m{i}", word, n_sites=9) for i, word in enumerate(known)]
+    write_motifs(motifs, folder / "m.meme")
+    sequences = random_sequences(7, 3, 2500) | {"few": "ACGTTGCA" * 5}
+    return folder / "m.meme", write_fasta(sequences, folder / "s.fa")
+
+
+def with_q(text):
+    """Rows with their q-value, but for the order of equal ones."""
+    return sorted(line for line in text.splitlines()[1:] if line and line[0] != "#")
+
+
+@pytest.mark.meme
+@pytest.mark.parametrize("thresh", [1.0, 0.3, 0.01])
+def test_q_values_of_the_program_itself_are_the_same(tmp_path, thresh):
+    motifs, fasta = inputs_of_fimo(tmp_path)
+    command = ["fimo", "--oc", tmp_path / "out", "--verbosity", "1", "--thresh", str(thresh)]
+    subprocess.run([*command, motifs, fasta], capture_output=True, check=True)
+    write_fimo_tsv(scan(motifs, fasta, thresh=thresh, q="compat"), tmp_path / "own.tsv")
+    printed = with_q((tmp_path / "out" / "fimo.tsv").read_text())
+    assert len(printed) > 200
+    assert with_q((tmp_path / "own.tsv").read_text()) == printed
+
+
+# Digests of what FIMO 5.4.1 prints of those, motif by motif.
+FIMO_DIGESTS = {
+    1.0: ["372ee466c935", "4d60e1110dfe", "653e2f46eac3", "7475973b5fd4"],
+    0.3: ["0eca6823a2b0", "77a7e8d2638c", "4edfb71ed91b", "f3beca5bb5b4"],
+    0.01: ["8047057dabf4", "01f3eb5b9bde", "298a882585cc"],
+}
+
+
+@pytest.mark.parametrize("thresh", FIMO_DIGESTS)
+def test_q_values_are_those_of_the_recorded_runs(tmp_path, thresh):
+    write_fimo_tsv(scan(*inputs_of_fimo(tmp_path), thresh=thresh, q="compat"), tmp_path / "own.tsv")
+    found = groupby(with_q((tmp_path / "own.tsv").read_text()), key=lambda row: row.split("\t")[0])
+    digests = [hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12] for _, rows in found]
+    assert digests == FIMO_DIGESTS[thresh]
+
+
+def test_q_values_of_fimo_do_not_depend_on_how_sequences_are_cut(tmp_path, monkeypatch):
+    motifs, fasta = inputs_of_fimo(tmp_path)
+    whole = scan(motifs, fasta, thresh=0.01, q="compat")
+    assert not whole.equals(scan(motifs, fasta, thresh=0.01))
+    monkeypatch.setattr("saers.sites.BATCH", 999)
+    assert scan(motifs, fasta, thresh=0.01, q="compat", threads=3).equals(whole)
 
 
 # FIMO 5.4.1, `--text --thresh 0.01`, with its default background.

@@ -25,9 +25,6 @@ from saers.motif import read_motifs
 HERE = Path(__file__).resolve().parent / "data" / "tomtom541"
 RECORDED = HERE / "digests.json.gz"
 BACKGROUND = (0.31, 0.2, 0.18, 0.31)
-# Options that change little of what is computed are tried with every third query instead. Of the
-# last five only rows of MEME's and STREME's motifs are recorded so far.
-FEWER = ("pearson", "modisco", "bfile", "pseudo", "overlap", "evalue", "qvalue")
 # A hundred columns take Tomtom as long as a hundred queries: they are tried once.
 WIDE = ("default",)
 # Name -> file of the shared data, and which of its motifs: Tomtom takes a second a query for all.
@@ -58,8 +55,7 @@ OPTIONS = {
 
 def queries_of(option):
     """Names of the query files that an option is tried with."""
-    first = "third" if option in FEWER else "mixed"
-    return (first, "meme", "streme", *["wide"] * (option in WIDE))
+    return ("mixed", "meme", "streme", *["wide"] * (option in WIDE))
 
 
 def blocks(text):
@@ -106,7 +102,6 @@ def write_inputs(data, folder):
     # Odd ones among the others: the order of queries matters to Tomtom's q-values.
     mixed = [text for i, q in enumerate(queries) for text in [*odd[i : i + 1], q.rstrip() + "\n\n"]]
     (folder / "mixed.meme").write_text(head + "".join(mixed))
-    (folder / "third.meme").write_text(head + "".join(mixed[:30] + mixed[30::3]))
     (folder / "wide.meme").write_text(head + wide)
     for name in ("meme", "streme"):
         (folder / f"{name}.meme").write_bytes(

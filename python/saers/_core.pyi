@@ -148,9 +148,23 @@ class MotifScanner:
         background: Sequence[float],
         reverse_complement: bool,
     ) -> MotifScanner: ...
+    def places(self, sequences: Sequence[bytes], starts: Sequence[int]) -> NDArray[np.uint64]: ...
     def scan(
         self, sequences: Sequence[bytes], starts: Sequence[int], *, threads: int | None
     ) -> dict[str, NDArray[np.generic]]: ...
+
+@final
+class NullShares:
+    def __new__(cls, places: Sequence[int]) -> NullShares: ...
+    def add(
+        self,
+        scanner: MotifScanner,
+        sequences: Sequence[bytes],
+        starts: Sequence[int],
+        *,
+        threads: int | None,
+    ) -> None: ...
+    def estimate(self, all: Sequence[bool]) -> list[float]: ...
 
 # stats.rs
 @final

@@ -107,6 +107,7 @@ def build_anndata(
     *,
     effects: pl.DataFrame | None = None,
     shuffled: pl.DataFrame | None = None,
+    families: Mapping[str, str] | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> "AnnData":
     """Gather the tables of a run into one annotated matrix.
@@ -117,6 +118,8 @@ def build_anndata(
         The tables of a run, as ``saers.schema`` describes them.
     effects, shuffled
         What ``saers perturb`` measured, where it did.
+    families
+        Family of a target by its id.
     metadata
         What to say of the run in ``uns["saers"]``, the resolved recipe for example. Values
         that are lists are kept as JSON, what has no other form as text.
@@ -127,12 +130,12 @@ def build_anndata(
         Shape (features, classes). ``X`` is log2((observed + 1) / (control mean + 1)) of the
         seqlets that touch a class, 0 where a class was not tested. ``layers``: ``z``, ``fold``,
         ``q_value``, NaN where not tested. ``obs``: the summary of each feature, indexed by
-        name. ``var``: annotation and class, indexed by ``annotation:class``.
-        ``obsm["X_umap"]``: the map, NaN for features that are not on it. ``obsp["jaccard"]``:
-        the overlap of features, symmetric and sparse. With effects ``obsm`` holds ``effect``,
-        ``effect_low``, ``effect_high``, ``log2_effect`` and ``effect_q`` (features, tracks), NaN
-        for features that were not changed, with the tracks in ``uns["effect_tracks"]``; with
-        shuffled seqlets ``log_d2`` and ``uns["log_d2_tracks"]``.
+        name, and ``match_family``, where it is known. ``var``: annotation and class, indexed by
+        ``annotation:class``. ``obsm["X_umap"]``: the map, NaN for features that are not on it.
+        ``obsp["jaccard"]``: the overlap of features, symmetric and sparse. With effects ``obsm``
+        holds ``effect``, ``effect_low``, ``effect_high``, ``log2_effect`` and ``effect_q``
+        (features, tracks), NaN for features that were not changed, with the tracks in
+        ``uns["effect_tracks"]``; with shuffled seqlets ``log_d2`` and ``uns["log_d2_tracks"]``.
 
     Examples
     --------
@@ -152,12 +155,15 @@ def build_anndata(
         motifs=motifs,
         seqlets=seqlets,
     )
+    known = families or {}
+    family = pl.Series([known.get(target) for target in summary["match_id"]], dtype=pl.String)
+    shown = summary.drop("x", "y").with_columns(match_family=family)
     ids = summary["feature"].to_numpy()
     classes = annotations.select("annotation", "class").unique().sort("annotation", "class")
     enrichment = _matrices(ids, classes, annotations)
     atlas = AnnData(
         X=enrichment.pop("log2_fold"),
-        obs=_frame(summary.drop("x", "y"), index=summary["name"]),
+        obs=_frame(shown, index=summary["name"]),
         var=_frame(classes, index=classes.select(_class_name()).to_series()),
         layers=enrichment,
         obsm={"X_umap": summary.select("x", "y").cast(pl.Float32).to_numpy()},

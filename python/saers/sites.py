@@ -20,6 +20,11 @@ NONREDUNDANT = (0.281774, 0.222020, 0.228876, 0.267330)
 # Letters that are scanned at once; longer sequences are cut, which bounds memory.
 BATCH = 8_000_000
 
+# FIMO corrects by a share of nulls from all p-values where it stores all sites, up to so many.
+FIMO_STORED = 100_000
+
+Q_VALUES = ("bh", "compat")
+
 Sequences: TypeAlias = Genome | str | Path | Mapping[str, str]
 
 TSV_COLUMNS = (
@@ -65,6 +70,7 @@ def scan(
     pseudocount: float = 0.1,
     background: Sequence[float] = NONREDUNDANT,
     reverse_complement: bool = True,
+    q: str = "bh",
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> pl.DataFrame:
@@ -92,6 +98,11 @@ def scan(
         the non-redundant DNA database, as in FIMO.
     reverse_complement
         Whether the other strand is scanned too.
+    q
+        How the q-value corrects for the places where a motif was scored. ``bh`` is Benjamini and
+        Hochberg. ``compat`` multiplies that by the share of nulls as FIMO estimates it, by a
+        bootstrap over a sample of p-values whose random numbers run on from motif to motif, so
+        that a motif's q-values depend on those before it; sequences are read twice.
     threads
         Number of threads; all by default.
     progress
@@ -101,9 +112,8 @@ def scan(
     -------
     polars.DataFrame
         Columns of :data:`saers.schema.SITES`: by motif, sequence and position, the given strand
-        first. ``start`` and ``end`` are 0-based and half-open. ``q_value`` is that of Benjamini
-        and Hochberg over all places where the motif was scored; FIMO multiplies it by its
-        estimate of the share of nulls, drawn at random.
+        first. ``start`` and ``end`` are 0-based and half-open. Of a motif with more than
+        100,000 sites FIMO drops the worse half; here all are kept.
 
     Raises
     ------
@@ -118,6 +128,7 @@ def scan(
     [('s', 2, 8, '+', 'CACGTG'), ('s', 2, 8, '-', 'CACGTG')]
     """
     checks.in_range("thresh", thresh, 0, 1)
+    checks.one_of("q", q, Q_VALUES)
     listed = read_motifs(motifs) if isinstance(motifs, str | Path) else list(motifs)
     if not listed:
         raise ValueError("motifs must hold at least one motif, got none")
@@ -128,15 +139,26 @@ def scan(
         background=background,
         reverse_complement=reverse_complement,
     )
-    pieces = _pieces(sequences, regions, max(motif.width for motif in listed) - 1)
+    overlap = max(motif.width for motif in listed) - 1
+    source = f"{sequences}: " if isinstance(sequences, str | Path) else ""
     progress.start("letters scanned", None)
     frames, places = [schema.empty(_FOUND)], np.zeros(len(listed), dtype=np.uint64)
-    for batch in _batches(pieces):
-        found, scored = _scan_batch(scanner, listed, batch, threads)
-        frames.append(found)
-        places += scored
+    for batch in _batches(_pieces(sequences, regions, overlap)):
+        encoded = _encoded(batch, source)
+        frames.append(_scan_batch(scanner, listed, batch, encoded, threads))
+        places += scanner.places(encoded, [piece.starts for piece in batch])
         progress.advance(sum(len(piece.letters) for piece in batch))
-    return _with_q_values(pl.concat(frames), places)
+    found = pl.concat(frames)
+    shares = np.ones(len(listed))
+    if q == "compat":
+        progress.start("letters sampled for q-values", None)
+        sample = _core.NullShares(places.tolist())
+        for batch in _batches(_pieces(sequences, regions, overlap)):
+            starts = [piece.starts for piece in batch]
+            sample.add(scanner, _encoded(batch, source), starts, threads=threads)
+            progress.advance(sum(len(piece.letters) for piece in batch))
+        shares = np.array(sample.estimate(_all_stored(found, places)))
+    return _with_q_values(found, places, shares)
 
 
 def write_fimo_tsv(sites: pl.DataFrame, path: str | Path) -> None:
@@ -243,24 +265,28 @@ def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield batch
 
 
-def _scan_batch(
-    scanner: _core.MotifScanner, motifs: list[Motif], batch: list[Piece], threads: int | None
-) -> tuple[pl.DataFrame, NDArray[np.uint64]]:
-    """Scan some pieces; word their sites."""
+def _encoded(batch: list[Piece], source: str) -> list[bytes]:
+    """Check the letters of some pieces."""
     encoded = [piece.letters.encode() for piece in batch]
     for piece, letters in zip(batch, encoded, strict=True):
         if foreign := letters.translate(None, _LETTERS).decode():
             place = piece.offset + piece.letters.index(foreign[0])
             raise ValueError(
-                f"sequence {piece.name} holds {foreign[0]!r} at position {place}, which is no "
-                f"nucleotide; protein cannot be scanned"
+                f"{source}sequence {piece.name} holds {foreign[0]!r} at position {place}, which "
+                f"is no nucleotide; protein cannot be scanned"
             )
-    columns = scanner.scan(
-        encoded,
-        [piece.starts for piece in batch],
-        threads=threads,
-    )
-    scored = np.asarray(columns.pop("places"))
+    return encoded
+
+
+def _scan_batch(
+    scanner: _core.MotifScanner,
+    motifs: list[Motif],
+    batch: list[Piece],
+    encoded: list[bytes],
+    threads: int | None,
+) -> pl.DataFrame:
+    """Scan some pieces; word their sites."""
+    columns = scanner.scan(encoded, [piece.starts for piece in batch], threads=threads)
     rows = []
     for motif, piece, start, reverse, score, p_value in zip(*columns.values(), strict=True):
         known, part = motifs[motif], batch[piece]
@@ -280,17 +306,25 @@ def _scan_batch(
                 matched.upper().translate(_COMPLEMENT)[::-1] if reverse else matched,
             )
         )
-    return pl.DataFrame(rows, schema=dict(_FOUND), orient="row"), scored
+    return pl.DataFrame(rows, schema=dict(_FOUND), orient="row")
 
 
-def _with_q_values(sites: pl.DataFrame, places: NDArray[np.uint64]) -> pl.DataFrame:
+def _all_stored(sites: pl.DataFrame, places: NDArray[np.uint64]) -> list[bool]:
+    """Tell of which motifs FIMO would store a site at every place."""
+    counts = np.bincount(sites["motif"].to_numpy(), minlength=len(places))
+    return [bool(n == of and n <= FIMO_STORED) for n, of in zip(counts, places, strict=True)]
+
+
+def _with_q_values(
+    sites: pl.DataFrame, places: NDArray[np.uint64], shares: NDArray[np.float64]
+) -> pl.DataFrame:
     """Put the sites of each motif together, and correct for all places that were scored."""
     parts = [schema.empty(schema.SITES)]
-    for motif, count in enumerate(places):
+    for motif, (count, share) in enumerate(zip(places, shares, strict=True)):
         part = sites.filter(pl.col("motif") == motif).drop("motif")
         p = part["p_value"].to_numpy()
         order = np.argsort(-p, kind="stable")
-        q = np.minimum.accumulate(p[order] * float(count) / np.arange(len(p), 0, -1))
+        q = np.minimum.accumulate(share * p[order] * float(count) / np.arange(len(p), 0, -1))
         corrected = np.empty(len(p))
         corrected[order] = np.minimum(q, 1.0)
         parts.append(part.with_columns(q_value=pl.Series(corrected, dtype=pl.Float64)))

@@ -293,9 +293,10 @@ def atlas(context: Context) -> dict[str, Any]:
     tables: dict[str, Any] = {name: store.read_table(name) for name in ATLAS_TABLES}
     tables |= {name: store.read_table(name) for name in ANSWERS if store.has(name)}
     asked = store.read_manifest().get("effects", {}).get("options", {})
-    adata = build_anndata(**tables, metadata=recipe.model_dump(exclude_none=True))
-    write_atlas(store.path("atlas_h5ad"), adata)
     databases = recipe.match.databases
+    family = {id: family for name in databases for id, family in families(name).iter_rows()}
+    told = recipe.model_dump(exclude_none=True)
+    write_atlas(store.path("atlas_h5ad"), build_anndata(**tables, families=family, metadata=told))
     known = [motif for name in databases for motif in load_database(name)]
     write_site(
         store.path("atlas"),
@@ -303,7 +304,7 @@ def atlas(context: Context) -> dict[str, Any]:
         meta=_page_facts(context),
         edit=asked.get("edit", ""),
         targets={motif.id: motif.matrix for motif in known},
-        families={id: family for name in databases for id, family in families(name).iter_rows()},
+        families=family,
     )
     return {"page": str(store.path("atlas") / "index.html")}
 

@@ -3,7 +3,7 @@
 //! Modules in the order in which they may use each other: [`error`], [`threads`], then
 //! streaming over activations ([`source`], [`stats`], [`topk`], [`largest`]), sequence and intervals
 //! ([`fasta`], [`intervals`], [`jaccard`], [`shuffle`]), and motifs ([`motif`], [`formats`],
-//! [`tomtom`], [`discover`], [`scan`]).
+//! `storey`, [`tomtom`], [`discover`], [`scan`]).
 
 pub mod discover;
 pub mod error;
@@ -17,6 +17,7 @@ pub mod scan;
 pub mod shuffle;
 pub mod source;
 pub mod stats;
+mod storey;
 pub mod threads;
 pub mod tomtom;
 pub mod topk;

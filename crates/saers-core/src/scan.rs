@@ -9,6 +9,8 @@ mod coded;
 use rayon::prelude::*;
 
 use crate::motif::{Frequencies, Motif, Row, smooth};
+pub use crate::storey::Reservoir;
+use crate::storey::reached;
 use crate::{Error, Result, threads};
 use coded::{Coded, OTHER, WORD, code};
 
@@ -159,6 +161,23 @@ impl Scanner {
         self.width
     }
 
+    /// Adds up the scores of a place on every strand.
+    #[inline]
+    fn steps(&self, coded: &Coded, start: usize) -> impl Iterator<Item = i32> {
+        self.strands.iter().map(move |tables| {
+            let words = coded.words(start);
+            tables.iter().zip(words).map(|(table, word)| table[usize::from(word)]).sum()
+        })
+    }
+
+    /// Shows the p-values of one sequence to a sample, in the order of [`Self::sites`].
+    fn sample(&self, coded: &Coded, reached: &[u8], reservoir: &mut Reservoir) {
+        let known = (0..coded.places(self.width)).filter(|&at| coded.is_known(at, self.width));
+        for start in known {
+            self.steps(coded, start).for_each(|steps| reservoir.add(reached[steps as usize]));
+        }
+    }
+
     fn score(&self, steps: i32) -> f64 {
         f64::from(steps) / self.factor + self.width as f64 * self.offset
     }
@@ -166,10 +185,7 @@ impl Scanner {
     /// Lists the sites in one sequence, by position, the given strand first.
     fn sites(&self, motif: usize, sequence: usize, coded: &Coded, sites: &mut Vec<Site>) {
         for start in 0..coded.places(self.width) {
-            for (strand, tables) in self.strands.iter().enumerate() {
-                let words = coded.words(start);
-                let steps: i32 =
-                    tables.iter().zip(words).map(|(table, word)| table[usize::from(word)]).sum();
+            for (strand, steps) in self.steps(coded, start).enumerate() {
                 if steps >= self.least && coded.is_known(start, self.width) {
                     sites.push(Site {
                         motif,
@@ -210,6 +226,28 @@ pub fn scan(scanners: &[Scanner], pieces: &[Piece]) -> Result<Vec<Site>> {
     };
     let found: Vec<Vec<Site>> = scanners.par_iter().enumerate().map(of).collect::<Result<_>>()?;
     Ok(found.concat())
+}
+
+/// Shows the p-value of every place to the sample of its motif: sequences in their order.
+///
+/// # Errors
+/// [`Error::Stopped`] when the caller asks for it.
+///
+/// ```
+/// # use saers_core::scan::{Piece, Reservoir, sample};
+/// sample(&[], &[Piece::whole(b"ACGT")], &mut Reservoir::of_each(&[]))?;
+/// # Ok::<(), saers_core::Error>(())
+/// ```
+pub fn sample(scanners: &[Scanner], pieces: &[Piece], reservoirs: &mut [Reservoir]) -> Result<()> {
+    let coded: Vec<Coded> = pieces.par_iter().map(Coded::new).collect();
+    scanners.par_iter().zip(reservoirs).try_for_each(|(scanner, reservoir)| {
+        let reached = reached(&scanner.p_values);
+        for coded in &coded {
+            threads::check()?;
+            scanner.sample(coded, &reached, reservoir);
+        }
+        Ok(())
+    })
 }
 
 /// Letters to scan: a whole sequence, or a part of one that is too long to be scanned at once.

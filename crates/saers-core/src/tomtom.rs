@@ -12,8 +12,6 @@ mod distance;
 mod histogram;
 mod incomplete;
 mod null;
-mod qvalue;
-mod random;
 mod ranking;
 mod scaled;
 mod scores;
@@ -25,10 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::motif::{Motif, Row};
+use crate::storey::Bootstrap;
 use crate::{Error, Result, threads};
 use columns::Columns;
 pub use distance::Distance;
-use qvalue::Bootstrap;
 use ranking::Ranking;
 use scaled::{Scaled, Scratch};
 
@@ -164,7 +162,9 @@ pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Resul
         };
         // Random numbers run on from query to query: each starts where the one before will end.
         let starts: Vec<Bootstrap> = match options.q_values {
-            QValues::Compat => chunk.iter().map(|_| bootstrap.next(&columns)).collect(),
+            QValues::Compat => {
+                chunk.iter().map(|_| bootstrap.next(columns.strands().len())).collect()
+            }
             QValues::Independent => Vec::new(),
         };
         let found = chunk.par_iter().enumerate().map(|(i, query)| {

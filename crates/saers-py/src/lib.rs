@@ -40,7 +40,7 @@ mod _core {
         motif_consensus, motif_core, motif_frequencies, motif_information, motif_shuffle,
     };
     #[pymodule_export]
-    use crate::scan::MotifScanner;
+    use crate::scan::{MotifScanner, NullShares};
     #[pymodule_export]
     use crate::shuffle::{GcMatch, Placement};
     #[pymodule_export]

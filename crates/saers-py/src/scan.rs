@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 use saers_core::motif::Row;
-use saers_core::scan::{Options, Piece, Scanner, Site, scan};
+use saers_core::scan::{Options, Piece, Reservoir, Scanner, Site, sample, scan};
 
 use crate::error::CoreError;
 use crate::formats::{Parts, motifs};
@@ -36,7 +36,22 @@ impl MotifScanner {
         Ok(Self { scanners, strands: if reverse_complement { 2 } else { 1 } })
     }
 
-    /// Sites in some sequences, and how many places of each motif were scored.
+    /// How many places of each motif are scored in some sequences.
+    fn places<'py>(
+        &self,
+        py: Python<'py>,
+        sequences: Vec<PyBackedBytes>,
+        starts: Vec<usize>,
+    ) -> Bound<'py, PyArray1<u64>> {
+        let pieces = pieces(&sequences, &starts);
+        let count = |scanner: &Scanner| {
+            let of = |piece: &Piece| self.strands * piece.places(scanner.width());
+            pieces.iter().map(of).sum::<usize>() as u64
+        };
+        self.scanners.iter().map(count).collect::<Vec<u64>>().to_pyarray(py)
+    }
+
+    /// Sites in some sequences.
     #[pyo3(signature = (sequences, starts, *, threads))]
     fn scan<'py>(
         &self,
@@ -45,16 +60,8 @@ impl MotifScanner {
         starts: Vec<usize>,
         threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let pieces: Vec<Piece> = sequences
-            .iter()
-            .zip(starts)
-            .map(|(letters, starts)| Piece { letters, starts })
-            .collect();
+        let pieces = pieces(&sequences, &starts);
         let sites = wait::run(py, threads, || scan(&self.scanners, &pieces))?;
-        let count = |scanner: &Scanner| {
-            let of = |piece: &Piece| self.strands * piece.places(scanner.width());
-            pieces.iter().map(of).sum::<usize>() as u64
-        };
         let columns = PyDict::new(py);
         columns.set_item("motif", column(py, &sites, |s| s.motif as u32))?;
         columns.set_item("sequence", column(py, &sites, |s| s.sequence as u32))?;
@@ -62,10 +69,48 @@ impl MotifScanner {
         columns.set_item("reverse", column(py, &sites, |s| s.reverse))?;
         columns.set_item("score", column(py, &sites, |s| s.score))?;
         columns.set_item("p_value", column(py, &sites, |s| s.p_value))?;
-        let places: Vec<u64> = self.scanners.iter().map(count).collect();
-        columns.set_item("places", places.to_pyarray(py))?;
         Ok(columns)
     }
+}
+
+/// A sample of the p-values of every motif, which FIMO estimates shares of nulls from.
+#[pyclass]
+pub struct NullShares {
+    reservoirs: Vec<Reservoir>,
+}
+
+#[pymethods]
+impl NullShares {
+    #[new]
+    fn new(places: Vec<usize>) -> Self {
+        Self { reservoirs: Reservoir::of_each(&places) }
+    }
+
+    /// Takes the p-values of some sequences.
+    #[pyo3(signature = (scanner, sequences, starts, *, threads))]
+    fn add(
+        &mut self,
+        py: Python<'_>,
+        scanner: &MotifScanner,
+        sequences: Vec<PyBackedBytes>,
+        starts: Vec<usize>,
+        threads: Option<usize>,
+    ) -> PyResult<()> {
+        let pieces = pieces(&sequences, &starts);
+        let reservoirs = &mut self.reservoirs[..];
+        wait::run(py, threads, || sample(&scanner.scanners, &pieces, reservoirs))
+    }
+
+    /// Share of nulls of each motif; `all` says of which ones no p-value is left out.
+    fn estimate(&self, all: Vec<bool>) -> Vec<f64> {
+        let of = |(reservoir, all): (&Reservoir, bool)| reservoir.clone().null_share(all);
+        self.reservoirs.iter().zip(all).map(of).collect()
+    }
+}
+
+fn pieces<'a>(sequences: &'a [PyBackedBytes], starts: &[usize]) -> Vec<Piece<'a>> {
+    let pairs = sequences.iter().zip(starts);
+    pairs.map(|(letters, &starts)| Piece { letters, starts }).collect()
 }
 
 fn column<'py, T: numpy::Element>(

@@ -6,7 +6,9 @@ one line that says why; 2: wrong usage; 130: interrupted.
 
 import functools
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -86,13 +88,37 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
 }
 
 
+@contextmanager
+def _clear_warnings() -> Iterator[None]:
+    """Word warnings as errors are, without the line of code that gave them."""
+    usual = warnings.formatwarning
+
+    def worded(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is UserWarning:
+            return f"saers: {' '.join(str(message).split())}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = worded
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def _with_clear_errors(verb: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors that users meet into one line; SAERS_DEBUG keeps their traceback."""
 
     @functools.wraps(verb)
     def wrapped(*args: object, **options: object) -> None:
         try:
-            verb(*args, **options)
+            with _clear_warnings():
+                verb(*args, **options)
         except KeyboardInterrupt:
             typer.echo(
                 "saers: interrupted; finished stages are kept, run it again to go on", err=True

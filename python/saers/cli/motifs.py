@@ -57,16 +57,17 @@ def motifs(
     from saers.genome import read_fasta
     from saers.motif import write_motifs
     from saers.motifs.engines import discover_motifs
+    from saers.motifs.search import check_sequences
 
     found = discover_motifs(
-        read_fasta(target),
+        check_sequences(read_fasta(target), str(target)),
         engine=engine,
         count=count,
         evalue=evalue,
         min_width=min_width,
         max_width=max_width,
         reverse_complement=not norc,
-        control=None if control is None else read_fasta(control),
+        control=None if control is None else check_sequences(read_fasta(control), str(control)),
         aligned=aligned,
         preset=preset,
         time_limit=time_limit,

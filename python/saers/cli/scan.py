@@ -20,6 +20,7 @@ def scan(
     ] = None,
     motif_pseudo: Annotated[float, typer.Option(min=0, help="Pseudo-count of a column.")] = 0.1,
     norc: Annotated[bool, typer.Option("--norc", help="Given strand alone.")] = False,
+    q: Annotated[str, typer.Option(help="q-values: bh, or compat, as FIMO 5.4.1.")] = "bh",
     parquet: Annotated[
         Path | None, typer.Option(help="Also write the table as Parquet, 0-based.")
     ] = None,
@@ -33,6 +34,8 @@ def scan(
       saers scan motifs.meme peaks.fa --tsv fimo.tsv
 
       saers scan JASPAR2024_CORE_vertebrates hg38.fa --bed peaks.bed --thresh 1e-5
+
+      saers scan motifs.meme peaks.fa --q compat
     """
     from saers.genome import Genome
     from saers.intervals import read_bed
@@ -50,6 +53,7 @@ def scan(
             pseudocount=motif_pseudo,
             background=NONREDUNDANT if bfile is None else read_background(bfile),
             reverse_complement=not norc,
+            q=q,
             threads=threads,
             progress=shown,
         )

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::alignment::Alignment;
 use super::columns::Columns;
-use super::qvalue::{self, Bootstrap, horizon};
 use super::{Criterion, MAX_QUERY_WIDTH, Match, Options, QValues};
+use crate::storey::{self, Bootstrap, horizon};
 
 /// Bits that say which of equally good strands goes first.
 pub(super) const PLACE_BITS: u32 = 25;
@@ -42,12 +42,12 @@ impl Ranking {
         };
         let pi0 = match start {
             Some(bootstrap) => bootstrap.clone().pi0(p_values),
-            None => qvalue::pi0(p_values),
+            None => storey::pi0(p_values),
         };
         let bound = bound(p_values, pi0, columns, options);
         let order = self.order(p_values, bound, columns, options);
         let sorted: Vec<f64> = order.iter().map(|&strand| p_values[strand as usize]).collect();
-        let q_values = qvalue::q_values(&sorted, p_values.len(), pi0);
+        let q_values = storey::q_values(&sorted, p_values.len(), pi0);
         let mut seen = vec![false; columns.targets()];
         let mut matches = Vec::new();
         for ((&index, q_value), p_value) in order.iter().zip(q_values).zip(sorted) {
@@ -138,7 +138,7 @@ fn bound(p_values: &[f64], pi0: f64, columns: &Columns, options: &Options) -> f6
         Criterion::PValue => options.threshold,
     };
     // Rounding may move a p-value to the other side of the threshold.
-    let least = least * qvalue::SPARE;
+    let least = least * storey::SPARE;
     let reported = p_values.iter().copied().filter(|p| *p <= least);
     let (count, worst) = reported.fold((0, 0.0), |(n, worst), p| (n + 1, f64::max(worst, p)));
     if count == 0 { least } else { horizon(p_values, worst / f64::from(count)).max(least) }

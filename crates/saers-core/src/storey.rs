@@ -1,10 +1,16 @@
-//! q-values of one query after Storey, with the share of true nulls by bootstrap or its limit.
+//! q-values after Storey, with the share of true nulls by bootstrap or its limit.
+//!
+//! The bootstrap is that of Tomtom and FIMO 5.4.1, random numbers included.
 
-use super::columns::Columns;
-use super::random::{MersenneTwister, uniform};
+mod random;
+mod reservoir;
+
+use random::{MersenneTwister, uniform};
+pub use reservoir::Reservoir;
+pub(crate) use reservoir::reached;
 
 /// What bounds of p-values are raised by: more than rounding to single precision, which makes ties.
-pub(super) const SPARE: f64 = 1.0 + 1e-6;
+pub(crate) const SPARE: f64 = 1.0 + 1e-6;
 
 /// Thresholds at which the share of nulls is estimated: 0.005, 0.010, … 0.5.
 const LAMBDAS: usize = 100;
@@ -18,6 +24,15 @@ fn lambda(index: usize) -> f64 {
     0.5 * (index + 1) as f64 / LAMBDAS as f64
 }
 
+/// Counts the thresholds that a p-value reaches.
+fn thresholds(p: f64) -> usize {
+    // Off by one at most, where rounding meets a threshold.
+    let near = ((p * (2 * LAMBDAS) as f64) as usize).min(LAMBDAS);
+    let more = near < LAMBDAS && lambda(near) <= p;
+    let less = near > 0 && lambda(near - 1) > p;
+    near + usize::from(more) - usize::from(less)
+}
+
 /// P-values counted by the number of thresholds that they reach.
 struct Tally {
     counts: [u32; LAMBDAS + 1],
@@ -27,13 +42,7 @@ struct Tally {
 impl Tally {
     fn of(p_values: &[f64]) -> Self {
         let mut counts = [0; LAMBDAS + 1];
-        for &p in p_values {
-            // Off by one at most, where rounding meets a threshold.
-            let near = ((p * (2 * LAMBDAS) as f64) as usize).min(LAMBDAS);
-            let more = near < LAMBDAS && lambda(near) <= p;
-            let less = near > 0 && lambda(near - 1) > p;
-            counts[near + usize::from(more) - usize::from(less)] += 1;
-        }
+        p_values.iter().for_each(|&p| counts[thresholds(p)] += 1);
         Self { counts, total: p_values.len() }
     }
 
@@ -66,7 +75,7 @@ fn choose(errors: &[f64; LAMBDAS], shares: &[f64; LAMBDAS]) -> f64 {
 
 /// The bootstrap of Tomtom: its random numbers run on from query to query.
 #[derive(Clone)]
-pub(super) struct Bootstrap(MersenneTwister);
+pub(crate) struct Bootstrap(MersenneTwister);
 
 impl Bootstrap {
     /// Starts at the first query.
@@ -74,10 +83,10 @@ impl Bootstrap {
         Self(MersenneTwister::new(SEED))
     }
 
-    /// Takes the start of the next query, and moves on over it.
-    pub fn next(&mut self, columns: &Columns) -> Self {
+    /// Takes the start of a query of so many p-values, and moves on over it.
+    pub fn next(&mut self, count: usize) -> Self {
         let start = self.clone();
-        if columns.strands().len() > FEW {
+        if count > FEW {
             self.0.skip(ROUNDS * SAMPLE);
         }
         start
@@ -85,10 +94,13 @@ impl Bootstrap {
 
     /// Estimates the share of nulls of the next query from its p-values.
     pub fn pi0(&mut self, p_values: &[f64]) -> f64 {
-        if p_values.len() <= FEW {
+        self.share(&Tally::of(p_values))
+    }
+
+    fn share(&mut self, tally: &Tally) -> f64 {
+        if tally.total <= FEW {
             return 1.0;
         }
-        let tally = Tally::of(p_values);
         let real = tally.shares();
         let least = real.iter().copied().fold(f64::INFINITY, f64::min);
         // Thresholds that each of the sorted p-values reaches.
@@ -142,7 +154,7 @@ fn place(pair: [u32; 2], total: usize) -> usize {
 ///
 /// A round draws 1,000 p-values; the number at or above a threshold is binomial, so the mean
 /// squared error of each estimate is its variance plus its squared distance from the least one.
-pub(super) fn pi0(p_values: &[f64]) -> f64 {
+pub(crate) fn pi0(p_values: &[f64]) -> f64 {
     if p_values.len() <= FEW {
         return 1.0;
     }
@@ -161,7 +173,7 @@ pub(super) fn pi0(p_values: &[f64]) -> f64 {
 ///
 /// The q-value of rank i is the least p / j over ranks j >= i, times a constant. It is settled by
 /// ranks of p <= `ratio` · j: their number bounds j, which bounds p, which bounds their number.
-pub(super) fn horizon(p_values: &[f64], ratio: f64) -> f64 {
+pub(crate) fn horizon(p_values: &[f64], ratio: f64) -> f64 {
     // Each round is a pass; what is not settled by then leaves a few p-values more than needed.
     const PASSES: usize = 20;
     let mut count = p_values.len();
@@ -181,7 +193,7 @@ pub(super) fn horizon(p_values: &[f64], ratio: f64) -> f64 {
 }
 
 /// Turns the sorted p-values of the first ranks, of `total`, into q-values.
-pub(super) fn q_values(sorted: &[f64], total: usize, pi0: f64) -> Vec<f64> {
+pub(crate) fn q_values(sorted: &[f64], total: usize, pi0: f64) -> Vec<f64> {
     let total = total as f64;
     let mut least = 1.0_f64;
     let mut q_values = vec![0.0; sorted.len()];
