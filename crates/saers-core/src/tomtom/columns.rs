@@ -47,7 +47,7 @@ pub(super) struct Class {
 impl Columns {
     /// Adds pseudo-counts, puts every other strand behind its target, and groups them by width.
     pub fn prepare(targets: &[Motif], background: &Row, options: &Options) -> Self {
-        let smooth = smoothed(background, 3);
+        let smooth = smoothed(background, 1 + query_rounds(options));
         let mut strands = Vec::new();
         let mut matrices: Vec<(Frequencies, f64)> = Vec::new();
         for (target, motif) in targets.iter().enumerate() {
@@ -181,9 +181,14 @@ pub(super) fn with_pseudocount(motif: &Motif, background: &Row, pseudocount: f64
     motif.frequencies.with_pseudocount(sites, background, pseudocount)
 }
 
-/// Makes a background equal on both strands and free of zeros, `rounds` times over.
+/// Counts the rounds in which Tomtom smooths the background of queries; targets take one more.
 ///
-/// Tomtom passes queries through two rounds and targets through a third.
+/// Found from what it prints: with a background of its own (`-bfile`) there is one less.
+pub(super) fn query_rounds(options: &Options) -> usize {
+    2 - usize::from(options.background.is_some())
+}
+
+/// Makes a background equal on both strands and free of zeros, `rounds` times over.
 pub(super) fn smoothed(background: &Row, rounds: usize) -> Row {
     let total: f64 = background.iter().sum();
     let row = background.map(|value| value / total);

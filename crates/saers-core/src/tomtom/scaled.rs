@@ -5,7 +5,7 @@ use std::sync::Arc;
 use multiversion::multiversion;
 
 use super::Options;
-use super::columns::{Columns, consensus, smoothed, with_pseudocount};
+use super::columns::{Columns, consensus, query_rounds, smoothed, with_pseudocount};
 use super::distance::{QueryColumn, ROUNDS, score};
 use super::histogram::Pairs;
 use super::scores::Coded;
@@ -88,7 +88,7 @@ impl Scaled {
         options: &Options,
         scratch: &mut Scratch,
     ) -> Result<Self> {
-        let background = smoothed(&columns.background(), 2);
+        let background = smoothed(&columns.background(), query_rounds(options));
         let matrix = with_pseudocount(query, &background, options.pseudocount);
         let sites = query.n_sites.unwrap_or(0.0);
         let query_columns = Query { matrix, sites, background, columns, options };
