@@ -15,6 +15,7 @@ __all__ = [
     "FormatError",
     "GcMatch",
     "MotifScanner",
+    "NullShares",
     "Placement",
     "TimeoutExceeded",
     "TopSeqlets",
