@@ -196,10 +196,11 @@ def questions(model: BorzoiModel, theirs: Timing):
     )
     each = Timing(*((b - a) / MEASURED for a, b in zip(few, many, strict=True)))
     all_ = Timing(*(a + (ABLATED - 1) * b for a, b in zip(few, each, strict=True)))
-    forwards = f"{ABLATED} full forwards of saers"
     note = f"from 1 and {1 + MEASURED} features; peer from one"
     job = f"ablate {ABLATED} features"
-    yield Row(job, SIZE, all_, forwards, scaled(full, ABLATED), 1 / 0.85, note)
+    for name, forward in (("borzoi-pytorch", theirs), ("saers", full)):
+        forwards = f"{ABLATED} full forwards of {name}"
+        yield Row(job, SIZE, all_, forwards, scaled(forward, ABLATED), 1 / 0.85, note)
     screened = once(lambda: screen(Splice(model, sae, LAYER), [onehot], tracks=range(100)))
     note = f"rank correlation with ablation {agreement(model, sae, features[:RANKED]):.2f}"
     note += f", {RANKED} features, {SHORT:,} bp"

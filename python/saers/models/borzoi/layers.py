@@ -40,23 +40,18 @@ def layers_of(config: BorzoiConfig, length: int) -> Mapping[str, LayerInfo]:
 def flops_of(config: BorzoiConfig, length: int, species: str | None) -> dict[str, int]:
     """Count the operations up to each layer and up to the "outputs" of a species, for one input.
 
-    Outputs can cost less than the last layers: these are counted as they are captured, whole.
+    Of the last layers what the outputs depend on is counted; to capture them whole costs more.
     """
     counts: dict[str, int] = {}
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         network = Borzoi(config).eval()
-        inputs = State(torch.empty(1, 4, length))
-        with FlopCounterMode(display=False) as counter:
-            state, before = inputs, None
-            for layer in config.layers[:-1]:
-                state, before = network.advance(state, before, layer), layer
-                counts[layer] = counter.get_total_flops()
-        with FlopCounterMode(display=False) as counter:
-            state = network.advance(inputs, None, None)
-            counts[config.layers[-1]] = counter.get_total_flops()
-            if config.upto is None:
-                network.outputs(state, species)
-                counts["outputs"] = counter.get_total_flops()
+        state, before = State(torch.empty(1, 4, length)), None
+        for layer in config.layers:
+            state, before = network.advance(state, before, layer, middle=True), layer
+            counts[layer] = counter.get_total_flops()
+        if config.upto is None:
+            network.outputs(state, species)
+            counts["outputs"] = counter.get_total_flops()
     return counts
 
 

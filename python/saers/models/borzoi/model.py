@@ -202,7 +202,7 @@ class BorzoiModel:
         target = min(layers.index(upto), deep)
         if number < target:
             state, after = self._in_chunks(state, after, layers[target]), layers[target]
-        return self.module.advance(state, after, upto)
+        return self.module.advance(state, after, upto, middle=upto == "final_joined_convs")
 
     def _inputs(self, onehot: torch.Tensor, layers: Sequence[str]) -> torch.Tensor:
         """Check sequences and bring them into the form that the network reads."""

@@ -147,9 +147,11 @@ class Borzoi(nn.Module):
 
     def forward(self, onehot: torch.Tensor, species: str | None = None) -> torch.Tensor:
         """Compute the tracks of a species, that of the first head if none is named."""
-        return self.outputs(self.advance(State(onehot), None, None), species)
+        return self.outputs(self.advance(State(onehot), None, None, middle=True), species)
 
-    def advance(self, state: State, after: str | None, upto: str | None) -> State:
+    def advance(
+        self, state: State, after: str | None, upto: str | None, *, middle: bool = False
+    ) -> State:
         """Compute on from one layer to another.
 
         Parameters
@@ -160,6 +162,8 @@ class Borzoi(nn.Module):
             The layer that is there; None: the sequence.
         upto
             The layer that is wanted; None: the last.
+        middle
+            Behind the transformer compute only what the returned bins depend on.
 
         Examples
         --------
@@ -173,7 +177,6 @@ class Borzoi(nn.Module):
         layers = self.config.layers
         first = 0 if after is None else layers.index(after) + 1
         last = len(layers) if upto is None else layers.index(upto) + 1
-        middle = layers[first:last][-1:] == ("final_joined_convs",)
         for layer in layers[first:last]:
             step = self._step(layer)
             # While norms are trained they take in what they see: all of it.
