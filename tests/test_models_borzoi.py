@@ -211,10 +211,13 @@ def test_the_share_of_operations_is_that_of_the_published_model():
     assert counts["outputs"] == pytest.approx(0.965 * 4.910e12, rel=1e-3)
 
 
-@pytest.mark.parametrize("bins, outer", [(1, 28), (16, 20), (17, 20), (56, 0), (64, 0)])
+@pytest.mark.parametrize(
+    "bins, kernel, outer",
+    [(1, 3, 28), (16, 1, 24), (16, 3, 20), (17, 3, 20), (16, 5, 16), (56, 3, 0), (64, 3, 0)],
+)
 @pytest.mark.parametrize("depth", [0, 2])
-def test_bins_that_are_not_returned_are_not_computed(bins, outer, depth, monkeypatch):
-    config = dataclasses.replace(TINY, bins=bins, depth=depth)
+def test_bins_that_are_not_returned_are_not_computed(bins, kernel, outer, depth, monkeypatch):
+    config = dataclasses.replace(TINY, bins=bins, depth=depth, separable_kernel=kernel)
     found, onehot = BorzoiModel(ours(config), input_length=LENGTH), sequences()
     widths = []
     for name in ("separable1", "separable0"):
@@ -222,8 +225,13 @@ def test_bins_that_are_not_returned_are_not_computed(bins, outer, depth, monkeyp
             lambda module, inputs, output: widths.append(output.shape[2])
         )
     middle = found(onehot)
+    captured = found.capture(onehot, "separable0")
+    assert torch.equal(found.run_from("separable0", captured), middle)
+    del widths[2:]
     monkeypatch.setattr(Borzoi, "_outer", lambda self, bins: 0)
     torch.testing.assert_close(middle, found(onehot), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(captured, found.capture(onehot, "separable0"))
+    del widths[4:]
     assert widths == [32 - outer, 64 - 2 * outer, 32, 64]
 
 

@@ -237,10 +237,13 @@ class Borzoi(nn.Module):
         bins = state.by_passes[0].shape[2]
         outer = self._outer(bins)
         if not outer:
-            return step(state)
-        # A convolution reaches two bins; what it makes of a part's own ends is not kept.
-        computed = ((0, outer + 4), (outer, bins - outer), (bins - outer - 4, bins))
-        kept = ((0, outer + 2), (outer + 2, bins - outer - 2), (bins - outer - 2, bins))
+            return step(self._middle(state))
+        # At a stride of two bins a convolution reaches so far; what it makes of a part's own ends
+        # is not kept.
+        far = 2 * (self.config.separable_kernel // 2)
+        inner = outer + far
+        computed = ((0, outer + 2 * far), (outer, bins - outer), (bins - outer - 2 * far, bins))
+        kept = ((0, inner), (inner, bins - inner), (bins - inner, bins))
         parts = []
         for (first, last), (start, end) in zip(computed, kept, strict=True):
             values = step(self._part(state, first, last)).values
@@ -251,8 +254,9 @@ class Borzoi(nn.Module):
     def _outer(self, bins: int) -> int:
         """Count bins at either end that are not returned, nor stand beside such as are."""
         wanted = self._wanted(bins)
-        # Convolutions at strides of one and two bins reach three bins; four make a position.
-        return max(0, (bins - wanted) // 2 - 3) // 4 * 4 if 0 < wanted <= bins else 0
+        # Convolutions at strides of one and two bins are between; four bins make a position.
+        reach = 3 * (self.config.separable_kernel // 2)
+        return max(0, (bins - wanted) // 2 - reach) // 4 * 4 if 0 < wanted <= bins else 0
 
     def _wanted(self, bins: int) -> int:
         return self.config.bins or bins - 2 * self.config.cropped
