@@ -3,43 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from saers.capture import ModelActivations
 from saers.genome import Genome
 from saers.models.borzoi import BorzoiModel
-from saers.models.module import ModuleModel
 from saers.sae.config import TrainConfig
 from saers.sae.sources import WindowTokens
 from saers.sae.training import train_sae
 from saers.windows import covered_bases, tile
 from tests import borzoi
 from tests.test_sae_training import Windows, small
+from tests.tiny_capture import LENGTH, read
 
-LENGTH = 40
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
-@pytest.fixture
-def source(tmp_path):
-    bases = np.random.default_rng(0).choice(list("ACGT"), 400)
-    bases[131:134] = "N"
-    path = tmp_path / "genome.fa"
-    path.write_text(">chr1\n" + "".join(bases) + "\n")
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv1d(4, 3, 5, padding=2), nn.MaxPool1d(2), nn.Conv1d(3, 1, 3))
-    genome = Genome(path)
-    return ModelActivations(
-        ModuleModel(net, input_length=LENGTH), "1", genome, tile(genome, LENGTH), batch_size=3
-    )
-
-
-def read(source):
-    return tuple(np.concatenate(part) for part in zip(*source.blocks(), strict=True))
-
-
 def test_the_other_strand_is_the_reverse_complement(source, tmp_path):
-    text = (tmp_path / "genome.fa").read_text().split("\n")[1]
+    text = (tmp_path / "genome.fa").read_text().split("\n")[1].upper()
     turned = text.translate(COMPLEMENT)[::-1]
     (tmp_path / "turned.fa").write_text(f">chr1\n{turned}\n")
     genome = Genome(tmp_path / "turned.fa")
@@ -55,7 +35,7 @@ def test_the_mask_is_of_what_a_position_saw_on_its_strand(source):
     """By its definition: position i of the other strand saw L - end to L - start."""
     _, _, mask = read(source.reverse())
     where = source.layer.interval(np.arange(source.n_positions), 0)
-    runs = np.array([[131, 134]])
+    runs = np.array([[130, 137]])
     for window, row in enumerate(mask):
         first = window * LENGTH
         starts, ends = first + LENGTH - where[:, 1], first + LENGTH - where[:, 0]
