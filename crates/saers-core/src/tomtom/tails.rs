@@ -4,25 +4,17 @@ use multiversion::multiversion;
 
 use super::scaled::BINS;
 
-/// Numbers that lie in one line of the cache.
+/// Numbers that are added at once.
 const LINE: usize = 8;
 
 /// Lines of outputs that are summed side by side in registers.
-const LINES: usize = 4;
-
-/// A line of the cache, so that it is read at once.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line([f64; LINE]);
+const LINES: usize = 8;
 
 /// Memory that one convolution after another uses.
-///
-/// Of the values copy `s` starts with value `s`, so that from every value on there is a copy in
-/// which it begins a line.
 #[derive(Default)]
 pub(super) struct Memory {
     values: Vec<f64>,
-    lines: [Vec<Line>; LINE],
+    turns: Vec<f64>,
     spare: Vec<Vec<f64>>,
 }
 
@@ -30,16 +22,6 @@ impl Memory {
     /// Takes sums back that are not needed any more.
     pub fn recycle(&mut self, tails: impl IntoIterator<Item = Tails>) {
         self.spare.extend(tails.into_iter().map(|tails| tails.chances));
-    }
-}
-
-/// Lays out values in copies.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn lay(values: &[f64], copies: &mut [Vec<Line>; LINE]) {
-    for (shift, copy) in copies.iter_mut().enumerate() {
-        let (lines, _) = values[shift..].as_chunks();
-        copy.resize(lines.len(), Line([0.0; LINE]));
-        copy.iter_mut().zip(lines).for_each(|(to, from)| to.0 = *from);
     }
 }
 
@@ -97,12 +79,11 @@ impl Tails {
         values.clear();
         values.resize(before, 1.0);
         values.extend_from_slice(&self.chances[from..to.max(from)]);
-        values.resize(count + taps - 1 + LINE * (LINES + 1), 0.0);
-        lay(values, &mut memory.lines);
+        values.resize(count + taps - 1 + LINE * (LINES + 4), 0.0);
         let mut chances = memory.spare.pop().unwrap_or_default();
         // What was there before is overwritten.
-        chances.resize(count.next_multiple_of(LINE * LINES), 0.0);
-        convolve(column.shares, &memory.lines, &mut chances);
+        chances.resize(count.next_multiple_of(LINE * LINES / 2), 0.0);
+        convolve(column.shares, values, &mut memory.turns, &mut chances);
         chances.truncate(count);
         Self { low, chances }
     }
@@ -118,29 +99,60 @@ impl Tails {
 }
 
 /// Sums tap `j` times value `k + taps - 1 - j` for every output `k`.
+///
+/// Of the taps, from the last on, every eighth is met in turn, so that what each of them needs
+/// starts a whole number of lines after what the one before did.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn convolve(taps: &[f64], values: &[Vec<Line>; LINE], out: &mut [f64]) {
+fn convolve(taps: &[f64], values: &[f64], turns: &mut Vec<f64>, out: &mut [f64]) {
     const FUSED: bool = multiversion::target::target_cfg_f!(target_feature = "fma");
+    turns.clear();
+    (0..LINE).for_each(|turn| turns.extend(taps.iter().rev().skip(turn).step_by(LINE)));
     let (lines, _) = out.as_chunks_mut::<LINE>();
-    for (index, lines) in lines.chunks_exact_mut(LINES).enumerate() {
-        let mut sums = [[0.0; LINE]; LINES];
-        for (shift, copy) in values.iter().enumerate() {
-            // The last tap meets the first window; copy `shift` serves every eighth from there.
-            let taps = taps.iter().rev().skip(shift).step_by(LINE);
-            for (&tap, lines) in taps.zip(copy[index * LINES..].windows(LINES)) {
-                add_lines::<FUSED>(&mut sums, tap, lines);
-            }
-        }
-        lines.copy_from_slice(&sums);
+    let mut at = 0;
+    while at + LINES / 2 < lines.len() {
+        block::<FUSED, LINES>(taps.len(), turns, &values[at * LINE..], &mut lines[at..]);
+        at += LINES;
+    }
+    if at < lines.len() {
+        block::<FUSED, { LINES / 2 }>(taps.len(), turns, &values[at * LINE..], &mut lines[at..]);
     }
 }
 
+/// Sums for the first `N` lines of outputs.
 #[inline(always)]
-fn add_lines<const FUSED: bool>(sums: &mut [[f64; LINE]; LINES], tap: f64, lines: &[Line]) {
-    for (sums, line) in sums.iter_mut().zip(lines) {
-        for (sum, value) in sums.iter_mut().zip(line.0) {
-            *sum = if FUSED { tap.mul_add(value, *sum) } else { tap * value + *sum };
+fn block<const FUSED: bool, const N: usize>(
+    taps: usize,
+    turns: &[f64],
+    values: &[f64],
+    out: &mut [[f64; LINE]],
+) {
+    let mut sums = [[0.0; LINE]; N];
+    let mut rest = turns;
+    for turn in 0..LINE.min(taps) {
+        let (taps, later) = rest.split_at((taps - turn).div_ceil(LINE));
+        rest = later;
+        let (lines, _) = values[turn..].as_chunks::<LINE>();
+        let (fours, ones) = taps.as_chunks::<4>();
+        for (four, lines) in fours.iter().zip(lines.windows(N + 3).step_by(4)) {
+            for (line, sums) in sums.iter_mut().enumerate() {
+                for (tap, line) in four.iter().zip(&lines[line..line + 4]) {
+                    add_line::<FUSED>(sums, *tap, line);
+                }
+            }
         }
+        for (tap, lines) in ones.iter().zip(lines[4 * fours.len()..].windows(N)) {
+            for (sums, line) in sums.iter_mut().zip(lines) {
+                add_line::<FUSED>(sums, *tap, line);
+            }
+        }
+    }
+    out[..N].copy_from_slice(&sums);
+}
+
+#[inline(always)]
+fn add_line<const FUSED: bool>(sums: &mut [f64; LINE], tap: f64, line: &[f64; LINE]) {
+    for (sum, value) in sums.iter_mut().zip(line) {
+        *sum = if FUSED { tap.mul_add(*value, *sum) } else { tap * value + *sum };
     }
 }
 
