@@ -7,15 +7,18 @@ use super::scaled::BINS;
 /// Bits of a cell.
 const BITS: u32 = 7;
 
-/// Room for every pair of cells.
-const ROOM: usize = 1 << (2 * BITS);
+/// Room for every pair of cells, and for whatever else 16 bits can name, so that no place has to
+/// be checked; what no pair of cells names is never touched.
+const ROOM: usize = 1 << u16::BITS;
 
 /// Counts of pairs of neighbouring cells: one addition for two cells.
-pub(super) struct Pairs(Box<[u16; ROOM]>);
+///
+/// Between two rows of cells all counts are 0.
+pub(super) struct Pairs(Vec<u16>);
 
 impl Default for Pairs {
     fn default() -> Self {
-        Self(Box::new([0; ROOM]))
+        Self(vec![0; ROOM])
     }
 }
 
@@ -23,13 +26,13 @@ impl Pairs {
     /// Counts the cells of each score, as shares.
     pub fn shares(&mut self, cells: &[u8]) -> [f64; BINS + 1] {
         let mut totals = [0; 1 << BITS];
+        let Some(counts) = self.0.first_chunk_mut() else { return [0.0; BINS + 1] };
         // So few that no count of 16 bits overflows.
         for part in cells.chunks(2 * usize::from(u16::MAX)) {
             let (pairs, rest) = part.as_chunks::<2>();
             rest.iter().for_each(|&cell| totals[usize::from(cell)] += 1);
-            self.0[..(BINS + 1) << BITS].fill(0);
-            count(pairs, &mut self.0);
-            add_up(&self.0, &mut totals);
+            count(pairs, counts);
+            add_up(counts, &mut totals);
         }
         std::array::from_fn(|bin| f64::from(totals[bin]) / cells.len() as f64)
     }
@@ -40,7 +43,7 @@ fn count(pairs: &[[u8; 2]], counts: &mut [u16; ROOM]) {
     const LANES: usize = 64;
     let place = |pair: &[u8; 2]| {
         let both = u16::from_le_bytes(*pair);
-        ((both & 0x7f) | ((both >> 1) & 0x3f80)) % ROOM as u16
+        (both & 0x7f) | ((both >> 1) & 0x3f80)
     };
     let (chunks, rest) = pairs.as_chunks::<LANES>();
     for chunk in chunks {
@@ -51,13 +54,15 @@ fn count(pairs: &[[u8; 2]], counts: &mut [u16; ROOM]) {
     rest.iter().for_each(|pair| counts[usize::from(place(pair))] += 1);
 }
 
-/// Adds the counts of pairs to those of their first and of their second cell.
+/// Moves the counts of pairs to those of their first and of their second cell.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn add_up(counts: &[u16; ROOM], totals: &mut [u32; 1 << BITS]) {
+fn add_up(counts: &mut [u16; ROOM], totals: &mut [u32; 1 << BITS]) {
     let mut first = [0_u32; 1 << BITS];
-    for (second, row) in counts.as_chunks::<{ 1 << BITS }>().0[..=BINS].iter().enumerate() {
-        first.iter_mut().zip(row).for_each(|(total, &count)| *total += u32::from(count));
+    let (rows, _) = counts.as_chunks_mut::<{ 1 << BITS }>();
+    for (second, row) in rows[..=BINS].iter_mut().enumerate() {
+        first.iter_mut().zip(&*row).for_each(|(total, &count)| *total += u32::from(count));
         totals[second] += row.iter().map(|&count| u32::from(count)).sum::<u32>();
+        row.fill(0);
     }
     totals.iter_mut().zip(first).for_each(|(total, count)| *total += count);
 }

@@ -19,9 +19,6 @@ pub(super) const BINS: usize = 100;
 /// Cells that are read together; each row has so many to spare.
 pub(super) const LANES: usize = 32;
 
-/// What single precision may add to the place of a score among 0..=BINS.
-const ROUNDING: f64 = 1e-4;
-
 /// Scaled scores of every query column against every target column.
 pub(super) struct Scaled {
     width: usize,
@@ -192,9 +189,7 @@ impl Scale {
     ) {
         let unit = row.unit * self.factor;
         let base = (row.low + 0.5 * row.unit - median - self.offset) * self.factor;
-        let size = (unit * f64::from(u16::MAX)).abs() + base.abs();
-        let open = 0.5 * unit + row.slack * self.factor + ROUNDING * (1.0 + size / 300.0);
-        let line = Line { unit: unit as f32, base: base as f32, far: (0.5 - open) as f32 };
+        let line = Line::new(unit, base, 0.5 * unit + row.slack * self.factor);
         doubts.clear();
         round_all(&line, &row.codes, cells, doubts);
         for &column in &*doubts {
@@ -206,42 +201,71 @@ impl Scale {
     }
 }
 
-/// Scaled scores as a linear function of codes.
+/// Scaled scores as a linear function of codes, in parts of an integer.
 struct Line {
     unit: f32,
+    /// Of code 0, with one half to round and with `open` on top, and [`ROUNDS`].
     base: f32,
-    /// Further than this from an integer a value may belong to either side.
-    far: f32,
+    /// Twice as many parts as a value may lie off.
+    open: u32,
+}
+
+impl Line {
+    /// Bits behind the point: with those before it as many as [`ROUNDS`] leaves.
+    const BITS: u32 = 15;
+
+    /// What single precision adds in parts: to the base half of one, to the unit for the largest
+    /// code half of one, to the product as much, and to the sum half of one.
+    const ROUNDING: f64 = 2.0;
+
+    fn new(unit: f64, base: f64, open: f64) -> Self {
+        let parts = f64::from(1 << Self::BITS);
+        let open = (open * parts + Self::ROUNDING).ceil();
+        let base = ((base + 0.5) * parts + open).round();
+        Self {
+            unit: (unit * parts) as f32,
+            base: (f64::from(ROUNDS) + base) as f32,
+            open: 2 * open as u32,
+        }
+    }
+
+    /// Rounds down to a cell and what is left, in parts.
+    #[inline(always)]
+    fn at<const FUSED: bool>(&self, code: u16) -> (u8, u32) {
+        let code = f32::from(code);
+        let value = match FUSED {
+            true => code.mul_add(self.unit, self.base),
+            false => code * self.unit + self.base,
+        };
+        let parts = value.to_bits() & ((1 << (Self::BITS + 7)) - 1);
+        ((parts >> Self::BITS) as u8, parts & ((1 << Self::BITS) - 1))
+    }
 }
 
 /// Rounds codes to cells and lists the places in doubt.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<u32>) {
+    const FUSED: bool = multiversion::target::target_cfg_f!(target_feature = "fma");
     // So short that few places are looked at again for one in doubt.
     const CHUNK: usize = 16;
-    let rounded = |code: u16| {
-        let value = f32::from(code) * line.unit + line.base;
-        let near = value + ROUNDS;
-        (near.to_bits() as u8, (value - (near - ROUNDS)).abs() > line.far)
-    };
     let (chunks, rest) = codes.as_chunks::<CHUNK>();
     let (cell_chunks, cell_rest) = cells.as_chunks_mut::<CHUNK>();
     for (index, (cells, codes)) in cell_chunks.iter_mut().zip(chunks).enumerate() {
         let mut any = false;
         for lane in 0..CHUNK {
-            let (cell, doubtful) = rounded(codes[lane]);
-            any |= doubtful;
+            let (cell, left) = line.at::<FUSED>(codes[lane]);
+            any |= left <= line.open;
             cells[lane] = cell;
         }
         if any {
-            let open = (0..).zip(codes).filter(|(_, code)| rounded(**code).1);
+            let open = (0..).zip(codes).filter(|(_, code)| line.at::<FUSED>(**code).1 <= line.open);
             doubts.extend(open.map(|(place, _)| (index * CHUNK) as u32 + place));
         }
     }
     for (place, (cell, &code)) in cell_rest.iter_mut().zip(rest).enumerate() {
-        let (rounded, doubtful) = rounded(code);
+        let (rounded, left) = line.at::<FUSED>(code);
         *cell = rounded;
-        if doubtful {
+        if left <= line.open {
             doubts.push((codes.len() - rest.len() + place) as u32);
         }
     }
