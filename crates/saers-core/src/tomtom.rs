@@ -13,6 +13,7 @@ mod histogram;
 mod incomplete;
 mod null;
 mod ranking;
+mod ranks;
 mod scaled;
 mod scores;
 mod tails;

@@ -252,14 +252,15 @@ fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<u32>
     let (cell_chunks, cell_rest) = cells.as_chunks_mut::<CHUNK>();
     for (index, (cells, codes)) in cell_chunks.iter_mut().zip(chunks).enumerate() {
         let mut any = false;
+        let mut lefts = [0; CHUNK];
         for lane in 0..CHUNK {
             let (cell, left) = line.at::<FUSED>(codes[lane]);
             any |= left <= line.open;
             cells[lane] = cell;
+            lefts[lane] = left;
         }
         if any {
-            let open = (0..).zip(codes).filter(|(_, code)| line.at::<FUSED>(**code).1 <= line.open);
-            doubts.extend(open.map(|(place, _)| (index * CHUNK) as u32 + place));
+            list_open(&lefts, line.open, index * CHUNK, doubts);
         }
     }
     for (place, (cell, &code)) in cell_rest.iter_mut().zip(rest).enumerate() {
@@ -269,4 +270,13 @@ fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<u32>
             doubts.push((codes.len() - rest.len() + place) as u32);
         }
     }
+}
+
+/// Lists the places of what is left that leaves a cell open. Apart, as it is rarely met: the loop
+/// that calls it stays in wide vectors.
+#[cold]
+#[inline(never)]
+fn list_open(lefts: &[u32], open: u32, start: usize, doubts: &mut Vec<u32>) {
+    let found = (start as u32..).zip(lefts).filter(|(_, left)| **left <= open);
+    found.for_each(|(place, _)| doubts.push(place));
 }

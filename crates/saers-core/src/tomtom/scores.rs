@@ -7,16 +7,11 @@ use multiversion::multiversion;
 
 use super::Distance;
 use super::distance::{MOST_EUCLIDEAN, ROUNDS, SINGLE_ERROR, euclidean_codes, score_all};
+use super::ranks;
 use super::scaled::Query;
 
 /// Share of their size by which single precision moves numbers, with a little to spare.
 const SINGLE: f64 = 2e-7;
-
-/// Scores that are rather computed than set apart by one more count.
-const FEW: usize = 24;
-
-/// Places of a sample by which a rank may be off.
-const OFF: usize = 48;
 
 /// Scores `low + code · unit`, to be exact: between `slack` less and `unit + slack` more.
 #[derive(Default)]
@@ -98,102 +93,14 @@ impl Coded {
 
     /// Finds the exact score of a rank, counted from 0, ascending.
     fn nth(&self, rank: usize, exact: impl Fn(usize) -> f64) -> f64 {
-        let Bracket { low, high, before, .. } = self.codes_of_rank(rank);
-        // Codes further away than this lie surely on one side of that score.
+        // Scores whose codes are further away than this lie surely on one side of that score.
         let reach = match self.unit > 0.0 {
-            true => (2.0 * self.slack / self.unit).ceil() as i64 + 1,
-            false => i64::from(u16::MAX),
+            true => ((2.0 * self.slack / self.unit).ceil() + 1.0) as u16,
+            false => u16::MAX,
         };
-        let bound = |code: i64| code.clamp(0, i64::from(u16::MAX)) as u16;
-        let (from, to) = (bound(i64::from(low) - reach), bound(i64::from(high) + reach));
-        let mut near = Vec::with_capacity(8 * FEW);
-        list_between(&self.codes, from, to, &mut near);
+        let (near, place) = ranks::around(&self.codes, self.range, rank, reach);
         let mut scores: Vec<f64> = near.iter().map(|&column| exact(column as usize)).collect();
-        let less = near.iter().filter(|&&column| self.codes[column as usize] < low).count();
-        let place = rank + less - before;
         *scores.select_nth_unstable_by(place, f64::total_cmp).1
-    }
-
-    /// Bounds the code that is met at a rank when codes are sorted, until few lie between.
-    fn codes_of_rank(&self, rank: usize) -> Bracket {
-        let (low, high) = self.range;
-        let mut bracket = Bracket { low, high, before: 0, after: self.codes.len() };
-        // A sample says where the rank is, to a few times the square root of its size.
-        let sample = Self::sample(&self.codes);
-        let place = rank * sample.len() / self.codes.len();
-        let mut near = Bracket { after: sample.len(), ..bracket };
-        near.close(&sample, place, OFF);
-        let step = (OFF * usize::from(near.high - near.low) / (near.after - near.before)) as u16;
-        for pivot in [near.low.saturating_sub(step), near.high.saturating_add(step)] {
-            if bracket.low < pivot && pivot <= bracket.high {
-                bracket.cut(pivot, count_below(&self.codes, pivot), rank);
-            }
-        }
-        bracket.close(&self.codes, rank, FEW);
-        bracket
-    }
-
-    /// Takes some of the codes: all if few, else stretches at even distances.
-    fn sample(codes: &[u16]) -> Vec<u16> {
-        const STRETCH: usize = 64;
-        const STRETCHES: usize = 16;
-        if codes.len() < 4 * STRETCH * STRETCHES {
-            return codes.to_vec();
-        }
-        let step = codes.len() / STRETCHES;
-        codes.chunks_exact(step).flat_map(|part| &part[..STRETCH]).copied().collect()
-    }
-}
-
-/// Codes `low..=high`, one of which is met at a rank.
-#[derive(Clone, Copy)]
-struct Bracket {
-    low: u16,
-    high: u16,
-    /// Number of smaller codes.
-    before: usize,
-    /// Number of codes up to `high`.
-    after: usize,
-}
-
-impl Bracket {
-    fn middle(&self) -> u16 {
-        self.low + (self.high - self.low).div_ceil(2)
-    }
-
-    /// Cuts at a code of which `count` are smaller.
-    fn cut(&mut self, pivot: u16, count: usize, rank: usize) {
-        if count <= rank {
-            (self.low, self.before) = (pivot, count);
-        } else {
-            (self.high, self.after) = (pivot - 1, count);
-        }
-    }
-
-    /// Cuts until few codes lie between.
-    fn close(&mut self, codes: &[u16], rank: usize, few: usize) {
-        for round in 0.. {
-            if self.low == self.high || self.after - self.before <= few {
-                break;
-            }
-            // Aiming past the rank on either side in turn closes in from both; halving ends it.
-            let pivot = match round % 4 {
-                0 | 2 => self.aim(rank, -1.0, few),
-                1 => self.aim(rank, 1.0, few),
-                _ => self.middle(),
-            };
-            self.cut(pivot, count_below(codes, pivot), rank);
-        }
-    }
-
-    /// Names a code that lies past the rank, as far as codes lie evenly.
-    fn aim(&self, rank: usize, side: f64, few: usize) -> u16 {
-        let inside = (self.after - self.before) as f64;
-        let past = side * (0.75 * inside.sqrt() + few as f64 / 4.0);
-        let place = ((rank - self.before) as f64 + past) / inside;
-        let width = f64::from(self.high - self.low);
-        let step = (place.clamp(0.0, 1.0) * width) as u16;
-        (self.low + step).clamp(self.low + 1, self.high)
     }
 }
 
@@ -247,45 +154,6 @@ fn extremes(codes: &[u16]) -> (u16, u16) {
     let low = lows.into_iter().chain(rest.iter().copied()).min().unwrap_or(0);
     let high = highs.into_iter().chain(rest.iter().copied()).max().unwrap_or(0);
     (low, high)
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn count_below(codes: &[u16], bound: u16) -> usize {
-    const LANES: usize = 64;
-    let mut total = 0;
-    // So short that no lane of 16 bits overflows.
-    for part in codes.chunks(LANES * 60_000) {
-        let mut counts = [0_u16; LANES];
-        let chunks = part.chunks_exact(LANES);
-        total += chunks.remainder().iter().filter(|code| **code < bound).count();
-        for chunk in chunks {
-            for (count, &code) in counts.iter_mut().zip(chunk) {
-                *count += u16::from(code < bound);
-            }
-        }
-        total += counts.iter().map(|&count| usize::from(count)).sum::<usize>();
-    }
-    total
-}
-
-/// Lists the places of codes in `from..=to`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn list_between(codes: &[u16], from: u16, to: u16, places: &mut Vec<u32>) {
-    const LANES: usize = 32;
-    let inside = |code: u16| (code >= from) & (code <= to);
-    let (chunks, rest) = codes.as_chunks::<LANES>();
-    for (index, chunk) in chunks.iter().enumerate() {
-        let mut any = 0_u16;
-        for &code in chunk {
-            any |= u16::from(inside(code));
-        }
-        if any != 0 {
-            let found = chunk.iter().enumerate().filter(|(_, code)| inside(**code));
-            places.extend(found.map(|(place, _)| (index * LANES + place) as u32));
-        }
-    }
-    let found = rest.iter().enumerate().filter(|(_, code)| inside(**code));
-    places.extend(found.map(|(place, _)| (codes.len() - rest.len() + place) as u32));
 }
 
 #[cfg(test)]
