@@ -105,7 +105,8 @@ fn sample(codes: &[u16]) -> Vec<u16> {
     if codes.len() < 4 * STRETCH * STRETCHES {
         return codes.to_vec();
     }
-    codes.chunks_exact(codes.len() / STRETCHES).flat_map(|part| &part[..STRETCH]).copied().collect()
+    let parts = codes.chunks_exact(codes.len() / STRETCHES);
+    parts.map(|part| &part[..STRETCH]).collect::<Vec<_>>().concat()
 }
 
 /// Counts the codes below each of two bounds.

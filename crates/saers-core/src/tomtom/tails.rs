@@ -14,7 +14,6 @@ const LINES: usize = 8;
 #[derive(Default)]
 pub(super) struct Memory {
     values: Vec<f64>,
-    turns: Vec<f64>,
     spare: Vec<Vec<f64>>,
 }
 
@@ -29,6 +28,8 @@ impl Memory {
 pub(super) struct Column<'a> {
     pub low: i64,
     pub shares: &'a [f64],
+    /// Shares from the last on, every eighth in turn: what these meet starts whole lines apart.
+    turns: Vec<f64>,
 }
 
 impl<'a> Column<'a> {
@@ -36,7 +37,9 @@ impl<'a> Column<'a> {
     pub fn new(shares: &'a [f64; BINS + 1]) -> Self {
         let low = shares.iter().position(|&p| p > 0.0).unwrap_or(0);
         let high = shares.iter().rposition(|&p| p > 0.0).unwrap_or(low);
-        Self { low: low as i64, shares: &shares[low..=high] }
+        let shares = &shares[low..=high];
+        let turn = |turn| shares.iter().rev().skip(turn).step_by(LINE).copied();
+        Self { low: low as i64, shares, turns: (0..LINE).flat_map(turn).collect() }
     }
 
     /// The highest score.
@@ -83,7 +86,7 @@ impl Tails {
         let mut chances = memory.spare.pop().unwrap_or_default();
         // What was there before is overwritten.
         chances.resize(count.next_multiple_of(LINE * LINES / 2), 0.0);
-        convolve(column.shares, values, &mut memory.turns, &mut chances);
+        convolve(&column.turns, values, &mut chances);
         chances.truncate(count);
         Self { low, chances }
     }
@@ -98,38 +101,32 @@ impl Tails {
     }
 }
 
-/// Sums tap `j` times value `k + taps - 1 - j` for every output `k`.
-///
-/// Of the taps, from the last on, every eighth is met in turn, so that what each of them needs
-/// starts a whole number of lines after what the one before did.
+/// Sums tap `j` times value `k + taps - 1 - j` for every output `k`; `turns` are those of the taps.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn convolve(taps: &[f64], values: &[f64], turns: &mut Vec<f64>, out: &mut [f64]) {
+fn convolve(turns: &[f64], values: &[f64], out: &mut [f64]) {
     const FUSED: bool = multiversion::target::target_cfg_f!(target_feature = "fma");
-    turns.clear();
-    (0..LINE).for_each(|turn| turns.extend(taps.iter().rev().skip(turn).step_by(LINE)));
     let (lines, _) = out.as_chunks_mut::<LINE>();
     let mut at = 0;
     while at + LINES / 2 < lines.len() {
-        block::<FUSED, LINES>(taps.len(), turns, &values[at * LINE..], &mut lines[at..]);
+        block::<FUSED, LINES>(turns, &values[at * LINE..], &mut lines[at..]);
         at += LINES;
     }
     if at < lines.len() {
-        block::<FUSED, { LINES / 2 }>(taps.len(), turns, &values[at * LINE..], &mut lines[at..]);
+        block::<FUSED, { LINES / 2 }>(turns, &values[at * LINE..], &mut lines[at..]);
     }
 }
 
 /// Sums for the first `N` lines of outputs.
 #[inline(always)]
 fn block<const FUSED: bool, const N: usize>(
-    taps: usize,
     turns: &[f64],
     values: &[f64],
     out: &mut [[f64; LINE]],
 ) {
     let mut sums = [[0.0; LINE]; N];
     let mut rest = turns;
-    for turn in 0..LINE.min(taps) {
-        let (taps, later) = rest.split_at((taps - turn).div_ceil(LINE));
+    for turn in 0..LINE.min(turns.len()) {
+        let (taps, later) = rest.split_at((turns.len() - turn).div_ceil(LINE));
         rest = later;
         let (lines, _) = values[turn..].as_chunks::<LINE>();
         let (fours, ones) = taps.as_chunks::<4>();
