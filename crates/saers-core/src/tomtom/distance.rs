@@ -104,18 +104,26 @@ pub(super) const SINGLE_ERROR: f64 = 1e-6;
 pub(super) const MOST_EUCLIDEAN: f64 = 1.4143;
 
 /// Codes minus the Euclidean distance of all target columns in steps of 1/65,535 of the most.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 pub(super) fn euclidean_codes(row: &Row, letters: &[&[f32]; 4], codes: &mut [u16]) {
-    const PER_UNIT: f32 = u16::MAX as f32 / MOST_EUCLIDEAN as f32;
+    const FUSED: bool = multiversion::target::target_cfg_f!(target_feature = "fma");
+    const MOST: f32 = u16::MAX as f32;
     let q = row.map(|value| value as f32);
     let [a, c, g, t] = letters;
     let letters = a.iter().zip(*c).zip(*g).zip(*t);
     // A loop, not `extend`, whose body the compiler moves out of the reach of wide vectors.
-    for (code, (((&a, &c), &g), &t)) in codes.iter_mut().zip(letters) {
+    for (code_of, (((&a, &c), &g), &t)) in codes.iter_mut().zip(letters) {
         let [a, c, g, t] = [a - q[0], c - q[1], g - q[2], t - q[3]];
-        let distance = (a * a + c * c + g * g + t * t).sqrt();
-        *code = !((distance * PER_UNIT + ROUNDS).to_bits() as u16);
+        let square = fused::<FUSED>(t, t, fused::<FUSED>(g, g, fused::<FUSED>(c, c, a * a)));
+        let code = fused::<FUSED>(square.sqrt(), -MOST / MOST_EUCLIDEAN as f32, ROUNDS + MOST);
+        *code_of = code.to_bits() as u16;
     }
+}
+
+/// Computes `a · b + c`, rounded once where the processor does.
+#[inline(always)]
+fn fused<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// A number of this size has no bits left for fractions: adding it rounds, and the low bits of
@@ -160,4 +168,32 @@ fn log_likelihood_ratio(query: &QueryColumn, t: &Row, sites: f64) -> f64 {
         bottom += query.sites * q + sites * t;
     }
     top / bottom
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_EUCLIDEAN, SINGLE_ERROR, euclidean_codes};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_code_is_that_of_the_distance(
+            counts in prop::collection::vec([0..50_u32, 0..50_u32, 0..50_u32, 1..50_u32], 1..70),
+            same in 0..70_usize,
+        ) {
+            let shares = |c: &[u32; 4]| c.map(|n| f64::from(n) / f64::from(c.iter().sum::<u32>()));
+            let rows: Vec<_> = counts.iter().map(shares).collect();
+            let query = rows[same % rows.len()];
+            let letters: [Vec<f32>; 4] =
+                std::array::from_fn(|l| rows.iter().map(|row| row[l] as f32).collect());
+            let mut codes = vec![0; rows.len()];
+            euclidean_codes(&query, &letters.each_ref().map(|letter| &letter[..]), &mut codes);
+            let unit = MOST_EUCLIDEAN / f64::from(u16::MAX);
+            for (row, code) in rows.iter().zip(codes) {
+                let square: f64 = (0..4).map(|l| (row[l] - query[l]).powi(2)).sum();
+                let found = f64::from(!code) * unit;
+                prop_assert!((found - square.sqrt()).abs() <= 0.5 * unit + SINGLE_ERROR);
+            }
+        }
+    }
 }

@@ -151,13 +151,19 @@ fn list_between(codes: &[u16], from: u16, to: u16, places: &mut Vec<u32>) {
     list_inside(rest, from, to, codes.len() - rest.len(), places);
 }
 
-/// Lists the places of codes in `from..=to`, of which the first is at `start`. Apart, as few
+/// Lists the places of at most 32 codes in `from..=to`, the first at `start`. Apart, as few
 /// stretches hold any: the loop that calls it stays in wide vectors.
 #[cold]
 #[inline(never)]
 fn list_inside(codes: &[u16], from: u16, to: u16, start: usize, places: &mut Vec<u32>) {
-    let found = (start as u32..).zip(codes).filter(|(_, code)| (from..=to).contains(*code));
-    found.for_each(|(place, _)| places.push(place));
+    let mut lanes = 0_u32;
+    for (lane, &code) in codes.iter().enumerate() {
+        lanes |= u32::from((code >= from) & (code <= to)) << lane;
+    }
+    while lanes != 0 {
+        places.push(start as u32 + lanes.trailing_zeros());
+        lanes &= lanes - 1;
+    }
 }
 
 #[cfg(test)]
