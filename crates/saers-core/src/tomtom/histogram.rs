@@ -4,11 +4,10 @@ use multiversion::multiversion;
 
 use super::scaled::BINS;
 
-/// Bits of a cell.
-const BITS: u32 = 7;
+/// Cells that are looked at side by side: more than there are scores.
+const LANES: usize = 128;
 
-/// Room for every pair of cells, and for whatever else 16 bits can name, so that no place has to
-/// be checked; what no pair of cells names is never touched.
+/// Room for every pair of cells, so that no place has to be checked; most of it is never touched.
 const ROOM: usize = 1 << u16::BITS;
 
 /// Counts of pairs of neighbouring cells: one addition for two cells.
@@ -25,41 +24,26 @@ impl Default for Pairs {
 impl Pairs {
     /// Counts the cells of each score, as shares.
     pub fn shares(&mut self, cells: &[u8]) -> [f64; BINS + 1] {
-        let mut totals = [0; 1 << BITS];
+        let mut totals = [0; LANES];
         let Some(counts) = self.0.first_chunk_mut() else { return [0.0; BINS + 1] };
         // So few that no count of 16 bits overflows.
         for part in cells.chunks(2 * usize::from(u16::MAX)) {
             let (pairs, rest) = part.as_chunks::<2>();
             rest.iter().for_each(|&cell| totals[usize::from(cell)] += 1);
-            count(pairs, counts);
+            pairs.iter().for_each(|&pair| counts[usize::from(u16::from_le_bytes(pair))] += 1);
             add_up(counts, &mut totals);
         }
         std::array::from_fn(|bin| f64::from(totals[bin]) / cells.len() as f64)
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn count(pairs: &[[u8; 2]], counts: &mut [u16; ROOM]) {
-    const LANES: usize = 64;
-    let place = |pair: &[u8; 2]| {
-        let both = u16::from_le_bytes(*pair);
-        (both & 0x7f) | ((both >> 1) & 0x3f80)
-    };
-    let (chunks, rest) = pairs.as_chunks::<LANES>();
-    for chunk in chunks {
-        let mut places = [0; LANES];
-        places.iter_mut().zip(chunk).for_each(|(at, pair)| *at = place(pair));
-        places.iter().for_each(|&at| counts[usize::from(at)] += 1);
-    }
-    rest.iter().for_each(|pair| counts[usize::from(place(pair))] += 1);
-}
-
 /// Moves the counts of pairs to those of their first and of their second cell.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn add_up(counts: &mut [u16; ROOM], totals: &mut [u32; 1 << BITS]) {
-    let mut first = [0_u32; 1 << BITS];
-    let (rows, _) = counts.as_chunks_mut::<{ 1 << BITS }>();
+fn add_up(counts: &mut [u16; ROOM], totals: &mut [u32; LANES]) {
+    let mut first = [0_u32; LANES];
+    let (rows, _) = counts.as_chunks_mut::<{ 1 << u8::BITS }>();
     for (second, row) in rows[..=BINS].iter_mut().enumerate() {
+        let row = &mut row[..LANES];
         first.iter_mut().zip(&*row).for_each(|(total, &count)| *total += u32::from(count));
         totals[second] += row.iter().map(|&count| u32::from(count)).sum::<u32>();
         row.fill(0);
