@@ -41,7 +41,13 @@ pub(super) struct Query<'a> {
     pub options: &'a Options,
 }
 
-impl Query<'_> {
+impl<'a> Query<'a> {
+    fn new(query: &Motif, columns: &'a Columns, options: &'a Options) -> Self {
+        let background = smoothed(&columns.background(), query_rounds(options));
+        let matrix = with_pseudocount(query, &background, options.pseudocount);
+        Self { matrix, sites: query.n_sites.unwrap_or(0.0), background, columns, options }
+    }
+
     /// A column with what its scores depend on.
     pub fn column(&self, index: usize) -> QueryColumn<'_> {
         let row = &self.matrix.rows()[index];
@@ -85,10 +91,7 @@ impl Scaled {
         options: &Options,
         scratch: &mut Scratch,
     ) -> Result<Self> {
-        let background = smoothed(&columns.background(), query_rounds(options));
-        let matrix = with_pseudocount(query, &background, options.pseudocount);
-        let sites = query.n_sites.unwrap_or(0.0);
-        let query_columns = Query { matrix, sites, background, columns, options };
+        let query_columns = Query::new(query, columns, options);
         let width = query_columns.matrix.width();
         scratch.rows.resize_with(width.max(scratch.rows.len()), Coded::default);
         let Scratch { rows, scores, .. } = scratch;
@@ -279,4 +282,80 @@ fn round_all(line: &Line, codes: &[u16], cells: &mut [u8], doubts: &mut Vec<u32>
 fn list_open(lefts: &[u32], open: u32, start: usize, doubts: &mut Vec<u32>) {
     let found = (start as u32..).zip(lefts).filter(|(_, left)| **left <= open);
     found.for_each(|(place, _)| doubts.push(place));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::distance::Distance;
+    use super::{BINS, Columns, Options, Query, Scaled, Scratch};
+    use crate::motif::{Frequencies, Motif, UNIFORM};
+    use proptest::prelude::*;
+
+    /// Few different counts, so that columns and scores repeat themselves.
+    fn motif() -> impl Strategy<Value = Motif> {
+        let count = prop_oneof![Just(0_u32), Just(1), 0..30_u32];
+        let column = prop::array::uniform4(count).prop_map(|c| match c {
+            [0, 0, 0, 0] => UNIFORM,
+            c => c.map(|n| f64::from(n) / f64::from(c.iter().sum::<u32>())),
+        });
+        (prop::collection::vec(column, 1..40), 1..900_u32).prop_map(|(rows, sites)| Motif {
+            id: "m".into(),
+            name: String::new(),
+            frequencies: Frequencies::new(rows).unwrap(),
+            n_sites: Some(f64::from(sites)),
+            background: UNIFORM,
+            log10_evalue: None,
+        })
+    }
+
+    /// Scores, shifts and scales as Tomtom does, one by one: cells of each row, and the score of
+    /// a column without partner.
+    fn naive(query: &Query) -> (Vec<Vec<u8>>, i64) {
+        let total = query.columns.total();
+        let shifted = |index| {
+            let scores: Vec<f64> = (0..total).map(|column| query.exact(index, column)).collect();
+            let mut sorted = scores.clone();
+            sorted.sort_by(f64::total_cmp);
+            let first = (total / 2).saturating_sub(1);
+            let second = total.div_ceil(2).saturating_sub(1).max(first);
+            let median = (sorted[first] + sorted[second]) / 2.0;
+            let median = if query.options.complete { median } else { 0.0 };
+            scores.into_iter().map(|score| score - median).collect()
+        };
+        let rows: Vec<Vec<f64>> = (0..query.matrix.width()).map(shifted).collect();
+        let all = || rows.iter().flatten().copied();
+        let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(-1e300, f64::max));
+        let offset = if low == high { (high - 1.0).floor() } else { low.floor() };
+        let factor = (BINS as f64 / (high - offset)).floor();
+        let cell = |score: &f64| ((score - offset) * factor + 0.5).floor() as u8;
+        let cells = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+        (cells, (-offset * factor) as i64)
+    }
+
+    proptest! {
+        #[test]
+        fn cells_are_those_of_scaling_each_score(
+            query in motif(),
+            targets in prop::collection::vec(motif(), 1..40),
+            (repeats, complete, strands) in (1..3_usize, any::<bool>(), any::<bool>()),
+            distance in prop::sample::select(Distance::NAMES.map(|(_, distance)| distance).to_vec()),
+        ) {
+            let options =
+                Options { distance, complete, reverse_complement: strands, ..Options::default() };
+            let columns = Columns::prepare(&vec![targets.as_slice(); repeats].concat(), &UNIFORM, &options);
+            let mut scratch = Scratch::default();
+            let scaled = Scaled::new(&query, &columns, &options, &mut scratch).unwrap();
+            let (cells, unaligned) = naive(&Query::new(&query, &columns, &options));
+            prop_assert_eq!(scaled.unaligned, unaligned);
+            for (index, expected) in cells.iter().enumerate() {
+                let found: Vec<u8> =
+                    (0..columns.total()).map(|column| scaled.lanes(index, column)[0]).collect();
+                prop_assert_eq!(&found, expected);
+                for (bin, share) in scaled.histograms[index].iter().enumerate() {
+                    let count = expected.iter().filter(|cell| usize::from(**cell) == bin).count();
+                    prop_assert_eq!(*share, count as f64 / columns.total() as f64);
+                }
+            }
+        }
+    }
 }
