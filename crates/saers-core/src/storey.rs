@@ -20,26 +20,27 @@ const SAMPLE: usize = 1000;
 const FEW: usize = 100;
 const SEED: u32 = 4357;
 
-fn lambda(index: usize) -> f64 {
-    const ALL: [f64; LAMBDAS] = {
-        let mut all = [0.0; LAMBDAS];
-        let mut index = 0;
-        while index < LAMBDAS {
-            all[index] = 0.5 * (index + 1) as f64 / LAMBDAS as f64;
-            index += 1;
-        }
-        all
-    };
-    ALL[index]
+const fn lambda(index: usize) -> f64 {
+    0.5 * (index + 1) as f64 / LAMBDAS as f64
 }
 
 /// Counts the thresholds that a p-value reaches.
 fn thresholds(p: f64) -> usize {
-    // Off by one at most, where rounding meets a threshold.
+    /// What to reach for a number of thresholds, and one that is out of reach.
+    const ENDS: [f64; LAMBDAS + 2] = {
+        let mut ends = [f64::NEG_INFINITY; LAMBDAS + 2];
+        let mut index = 0;
+        while index < LAMBDAS {
+            ends[index + 1] = lambda(index);
+            index += 1;
+        }
+        ends[LAMBDAS + 1] = f64::INFINITY;
+        ends
+    };
+    // Off by one at most, where rounding meets a threshold. No branch: half of the p-values of
+    // nulls lie on either side of the last threshold.
     let near = ((p * (2 * LAMBDAS) as f64) as usize).min(LAMBDAS);
-    let more = near < LAMBDAS && lambda(near) <= p;
-    let less = near > 0 && lambda(near - 1) > p;
-    near + usize::from(more) - usize::from(less)
+    near + usize::from(ENDS[near + 1] <= p) - usize::from(ENDS[near] > p)
 }
 
 /// P-values counted by the number of thresholds that they reach.

@@ -34,7 +34,6 @@ impl Range {
 }
 
 /// Chance to stay below each score of a range.
-#[derive(Clone)]
 pub(super) struct Below {
     low: i64,
     /// Sums of ln(1 - tail) over small tails.

@@ -2,7 +2,7 @@
 
 use super::alignment::Alignment;
 use super::below::{Below, Range, complements};
-use super::columns::Columns;
+use super::columns::{Class, Columns};
 use super::scaled::Scaled;
 use super::tails::{Column, Memory, Tails};
 
@@ -20,16 +20,16 @@ pub(super) fn p_values(
     let twice = columns.strands().iter().any(|strand| strand.reverse);
     let null = Null::new(scaled, columns, best, memory);
     let width = scaled.width();
-    let (mut logs, mut products) = (vec![0.0; best.len()], vec![0.0; best.len()]);
+    let (mut logs, mut products) = (null.logs, null.products);
     for class in columns.classes() {
         let reach = class.width.min(width);
-        let (ends, spans) = (&null.ends[reach], &null.spans[reach]);
+        let spans = &null.spans[reach];
         let offsets = (class.width + 1 - reach) as i32;
         for &member in columns.members(class) {
-            let score = best[member as usize].score;
-            let ((log, product), (span_log, span_product)) = (ends.at(score), spans.at(score));
-            logs[member as usize] = log + f64::from(offsets) * span_log;
-            products[member as usize] = product * span_product.powi(offsets);
+            let member = member as usize;
+            let (log, product) = spans.at(best[member].score);
+            logs[member] += f64::from(offsets) * log;
+            products[member] *= product.powi(offsets);
         }
     }
     if twice {
@@ -47,30 +47,41 @@ pub(super) fn p_values(
 /// the last entry stands for all targets as wide as the query and wider.
 struct Null<'a> {
     scaled: &'a Scaled,
+    targets: &'a Columns,
+    best: &'a [Alignment],
     columns: Vec<Column<'a>>,
     /// Scores of the targets of each width.
     own: Vec<Range>,
-    /// Prefixes and suffixes shorter than the target.
-    ends: Vec<Below>,
+    /// Prefixes and suffixes shorter than the target: logarithms and factors of every strand.
+    logs: Vec<f64>,
+    products: Vec<f64>,
     /// Spans of as many columns as the target has.
     spans: Vec<Below>,
 }
 
 impl<'a> Null<'a> {
-    fn new(scaled: &'a Scaled, columns: &Columns, best: &[Alignment], memory: &mut Memory) -> Self {
+    fn new(
+        scaled: &'a Scaled,
+        targets: &'a Columns,
+        best: &'a [Alignment],
+        memory: &mut Memory,
+    ) -> Self {
         let width = scaled.width();
         let mut own = vec![Range::EMPTY; width + 1];
-        for class in columns.classes() {
+        for class in targets.classes() {
             let range = &mut own[class.width.min(width)];
-            for &member in columns.members(class) {
+            for &member in targets.members(class) {
                 let score = best[member as usize].score;
                 *range = range.and(Range { low: score, high: score });
             }
         }
         let mut null = Self {
             scaled,
+            targets,
+            best,
             columns: scaled.histograms.iter().map(Column::new).collect(),
-            ends: vec![Below::certain(Range::EMPTY); width + 1],
+            logs: vec![0.0; best.len()],
+            products: vec![0.0; best.len()],
             spans: own.iter().map(|range| Below::certain(*range)).collect(),
             own,
         };
@@ -92,7 +103,7 @@ impl<'a> Null<'a> {
         let mut ends = Below::certain(asked[0]);
         for length in 1..=width {
             if self.own[length] != Range::EMPTY {
-                self.ends[length] = ends.clone();
+                self.note_ends(length, &ends);
                 self.add(length, &prefixes[length - 1]);
             }
             if let Some(suffix) = suffixes.get(length - 1) {
@@ -106,6 +117,18 @@ impl<'a> Null<'a> {
         }
         memory.recycle(prefixes);
         memory.recycle(suffixes);
+    }
+
+    /// Looks up what all targets of a width need of their prefixes and suffixes.
+    fn note_ends(&mut self, length: usize, ends: &Below) {
+        let width = self.scaled.width();
+        let of_width = |class: &&Class| class.width.min(width) == length;
+        for class in self.targets.classes().iter().filter(of_width) {
+            for &member in self.targets.members(class) {
+                let member = member as usize;
+                (self.logs[member], self.products[member]) = ends.at(self.best[member].score);
+            }
+        }
     }
 
     /// Adds the spans that start at `first` and end before the query does.

@@ -5,11 +5,15 @@ use multiversion::multiversion;
 /// Codes that are rather listed than set apart by one more count.
 const FEW: usize = 64;
 
+/// Neighbours, and how many times so many, that a sample is made of.
+const STRETCH: usize = 64;
+const STRETCHES: usize = 16;
+
 /// Places of a sample by which a rank may be off.
 const OFF: usize = 48;
 
-/// Lists the places of the codes within `reach` of the one at a rank (from 0, ascending), and says
-/// which of them in ascending order is met at that rank.
+/// Lists the places of the codes within `reach` of the one at a rank (from 0, ascending), in any
+/// order, and says which of them in ascending order is met at that rank.
 ///
 /// No code may lie outside of `range`.
 pub(super) fn around(
@@ -17,20 +21,20 @@ pub(super) fn around(
     range: (u16, u16),
     rank: usize,
     reach: u16,
-) -> (Vec<u32>, usize) {
+    near: &mut Vec<u32>,
+) -> usize {
     let Bracket { low, high, before, .. } = Bracket::of_rank(codes, range, rank);
     let (from, to) = (low.saturating_sub(reach), high.saturating_add(reach));
-    let mut near = Vec::with_capacity(4 * FEW);
-    list_between(codes, from, to, &mut near);
+    near.clear();
+    list_between(codes, from, to, near);
     let code = |place: &u32| codes[*place as usize];
-    let mut between: Vec<u16> = near.iter().map(code).collect();
     // All those below `low` are among the ones before; not all of them are listed.
-    let not_listed = before - between.iter().filter(|code| **code < low).count();
-    let (_, &mut middle, _) = between.select_nth_unstable(rank - not_listed);
+    let not_listed = before - near.iter().filter(|place| code(place) < low).count();
+    let middle = code(near.select_nth_unstable_by_key(rank - not_listed, code).1);
     let (from, to) = (middle.saturating_sub(reach), middle.saturating_add(reach));
-    let less = between.iter().filter(|code| **code < from).count();
+    let less = near.iter().filter(|place| code(place) < from).count();
     near.retain(|place| (from..=to).contains(&code(place)));
-    (near, rank - not_listed - less)
+    rank - not_listed - less
 }
 
 /// Codes `low..=high`, one of which is met at a rank.
@@ -49,9 +53,10 @@ impl Bracket {
     fn of_rank(codes: &[u16], (low, high): (u16, u16), rank: usize) -> Self {
         let mut bracket = Self { low, high, before: 0, after: codes.len() };
         // A sample says where the rank is, to a few times the square root of its size.
-        let sample = sample(codes);
+        let mut room = [0; STRETCH * STRETCHES];
+        let sample = sample(codes, &mut room);
         let mut near = Self { after: sample.len(), ..bracket };
-        near.close(&sample, rank * sample.len() / codes.len(), OFF);
+        near.close(sample, rank * sample.len() / codes.len(), OFF);
         let step = (OFF * usize::from(near.high - near.low) / (near.after - near.before)) as u16;
         bracket.cut(codes, [near.low.saturating_sub(step), near.high.saturating_add(step)], rank);
         bracket.close(codes, rank, FEW);
@@ -99,14 +104,15 @@ impl Bracket {
 }
 
 /// Takes some of the codes: all if few, else stretches at even distances.
-fn sample(codes: &[u16]) -> Vec<u16> {
-    const STRETCH: usize = 64;
-    const STRETCHES: usize = 16;
-    if codes.len() < 4 * STRETCH * STRETCHES {
-        return codes.to_vec();
+fn sample<'a>(codes: &'a [u16], room: &'a mut [u16; STRETCH * STRETCHES]) -> &'a [u16] {
+    if codes.len() < 4 * room.len() {
+        return codes;
     }
     let parts = codes.chunks_exact(codes.len() / STRETCHES);
-    parts.map(|part| &part[..STRETCH]).collect::<Vec<_>>().concat()
+    for (to, part) in room.as_chunks_mut::<STRETCH>().0.iter_mut().zip(parts) {
+        to.copy_from_slice(&part[..STRETCH]);
+    }
+    room
 }
 
 /// Counts the codes below each of two bounds.
@@ -185,7 +191,9 @@ mod tests {
             codes[..few.len() / 2].sort_unstable();
             let rank = (position * codes.len() as f64) as usize;
             let range = (*codes.iter().min().unwrap(), *codes.iter().max().unwrap());
-            let (near, place) = around(&codes, range, rank, reach);
+            let mut near = vec![7];
+            let place = around(&codes, range, rank, reach, &mut near);
+            near.sort_unstable();
             let mut sorted = codes.clone();
             sorted.sort_unstable();
             let wanted = |code: u16| code.abs_diff(sorted[rank]) <= reach;

@@ -68,7 +68,7 @@ pub(super) struct Scratch {
     rows: Vec<Coded>,
     scores: Vec<f64>,
     cells: Vec<u8>,
-    doubts: Vec<u32>,
+    places: Vec<u32>,
     pairs: Pairs,
     /// Memory for convolutions.
     pub memory: Memory,
@@ -94,13 +94,13 @@ impl Scaled {
         let query_columns = Query::new(query, columns, options);
         let width = query_columns.matrix.width();
         scratch.rows.resize_with(width.max(scratch.rows.len()), Coded::default);
-        let Scratch { rows, scores, .. } = scratch;
+        let Scratch { rows, scores, places, .. } = scratch;
         let rows = &mut rows[..width];
         Coded::fill(rows, &query_columns, scores).ok_or_else(|| {
             Error::invalid(format!("the scores of query {} are not finite", query.id))
         })?;
         let median = |(index, row): (usize, &Coded)| match options.complete {
-            true => row.lower_median(index, &query_columns),
+            true => row.lower_median(index, &query_columns, places),
             false => 0.0,
         };
         let medians: Vec<f64> = rows.iter().enumerate().map(median).collect();
@@ -113,7 +113,7 @@ impl Scaled {
         for (index, (row, median)) in scratch.rows.iter().zip(&medians).enumerate() {
             let cells = &mut cells[index * stride..][..columns.total()];
             let exact = |column| query_columns.exact(index, column);
-            scale.fill(row, *median, cells, &mut scratch.doubts, exact);
+            scale.fill(row, *median, cells, &mut scratch.places, exact);
             histograms.push(scratch.pairs.shares(cells));
         }
         Ok(Self {

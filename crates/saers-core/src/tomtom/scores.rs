@@ -83,22 +83,22 @@ impl Coded {
     /// Finds what Tomtom subtracts: of N scores the mean of those at N/2 - 1, rounded down and up.
     ///
     /// With an even number both are the lower of the two in the middle.
-    pub fn lower_median(&self, index: usize, query: &Query) -> f64 {
+    pub fn lower_median(&self, index: usize, query: &Query, near: &mut Vec<u32>) -> f64 {
         let total = query.columns.total();
         let first = (total / 2).saturating_sub(1);
         let second = total.div_ceil(2).saturating_sub(1).max(first);
-        let at = |rank| self.nth(rank, |column| query.exact(index, column));
+        let mut at = |rank| self.nth(rank, |column| query.exact(index, column), near);
         if first == second { at(first) } else { (at(first) + at(second)) / 2.0 }
     }
 
     /// Finds the exact score of a rank, counted from 0, ascending.
-    fn nth(&self, rank: usize, exact: impl Fn(usize) -> f64) -> f64 {
+    fn nth(&self, rank: usize, exact: impl Fn(usize) -> f64, near: &mut Vec<u32>) -> f64 {
         // Scores whose codes are further away than this lie surely on one side of that score.
         let reach = match self.unit > 0.0 {
             true => ((2.0 * self.slack / self.unit).ceil() + 1.0) as u16,
             false => u16::MAX,
         };
-        let (near, place) = ranks::around(&self.codes, self.range, rank, reach);
+        let place = ranks::around(&self.codes, self.range, rank, reach, near);
         let mut scores: Vec<f64> = near.iter().map(|&column| exact(column as usize)).collect();
         *scores.select_nth_unstable_by(place, f64::total_cmp).1
     }
@@ -179,7 +179,7 @@ mod tests {
             let scores: Vec<f64> = scores.iter().map(|s| 1.5 + s * spread).collect();
             let mut scores = scores.repeat(repeats);
             let rank = (position * scores.len() as f64) as usize;
-            let found = coded(&scores).unwrap().nth(rank, |column| scores[column]);
+            let found = coded(&scores).unwrap().nth(rank, |column| scores[column], &mut Vec::new());
             scores.sort_by(f64::total_cmp);
             prop_assert_eq!(found, scores[rank]);
         }
