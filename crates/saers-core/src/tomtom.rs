@@ -5,6 +5,7 @@
 //! median target column. The p-value of a target's best score comes from the distribution of
 //! such sums over random target columns, for all alignments that the target's width allows.
 
+mod aligned;
 mod alignment;
 mod below;
 mod columns;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Options;
+use super::aligned::Aligned;
 use crate::motif::{Frequencies, Motif, Row, smooth};
 
 /// Sites of a motif that does not say how many it has.
@@ -17,7 +18,7 @@ pub(super) struct Columns {
     background: Row,
     rows: Vec<Row>,
     letters: [Vec<f64>; 4],
-    singles: [Vec<f32>; 4],
+    singles: [Aligned<f32>; 4],
     sites: Vec<f64>,
     strands: Vec<Strand>,
     classes: Vec<Class>,
@@ -95,12 +96,15 @@ impl Columns {
                     self.rows.push(matrix.rows()[position]);
                     for (letter, &value) in matrix.rows()[position].iter().enumerate() {
                         self.letters[letter].push(value);
-                        self.singles[letter].push(value as f32);
                     }
                     self.sites.push(*sites);
                 }
             }
             self.members.extend(members);
+        }
+        for (singles, letters) in self.singles.iter_mut().zip(&self.letters) {
+            singles.resize(letters.len());
+            singles.iter_mut().zip(letters).for_each(|(single, &letter)| *single = letter as f32);
         }
     }
 
@@ -115,7 +119,7 @@ impl Columns {
     }
 
     /// The same in single precision.
-    pub fn singles(&self) -> &[Vec<f32>; 4] {
+    pub fn singles(&self) -> &[Aligned<f32>; 4] {
         &self.singles
     }
 

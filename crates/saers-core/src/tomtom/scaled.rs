@@ -5,6 +5,7 @@ use std::sync::Arc;
 use multiversion::multiversion;
 
 use super::Options;
+use super::aligned::{Aligned, LINE};
 use super::columns::{Columns, consensus, query_rounds, smoothed, with_pseudocount};
 use super::distance::{QueryColumn, ROUNDS, score};
 use super::histogram::Pairs;
@@ -22,7 +23,7 @@ pub(super) const LANES: usize = 32;
 /// Scaled scores of every query column against every target column.
 pub(super) struct Scaled {
     width: usize,
-    cells: Vec<u8>,
+    cells: Aligned<u8>,
     stride: usize,
     /// Likeliest letters of the query.
     pub consensus: Arc<str>,
@@ -67,7 +68,7 @@ impl<'a> Query<'a> {
 pub(super) struct Scratch {
     rows: Vec<Coded>,
     scores: Vec<f64>,
-    cells: Vec<u8>,
+    cells: Aligned<u8>,
     places: Vec<u32>,
     pairs: Pairs,
     /// Memory for convolutions.
@@ -105,10 +106,10 @@ impl Scaled {
         };
         let medians: Vec<f64> = rows.iter().enumerate().map(median).collect();
         let scale = Scale::new(rows, &medians, &query_columns);
-        let stride = columns.total() + LANES;
+        let stride = (columns.total() + LANES).next_multiple_of(LINE);
         let mut cells = std::mem::take(&mut scratch.cells);
         // Those of the query before are overwritten; what is to spare is never looked at.
-        cells.resize(width * stride, 0);
+        cells.resize(width * stride);
         let mut histograms = Vec::with_capacity(width);
         for (index, (row, median)) in scratch.rows.iter().zip(&medians).enumerate() {
             let cells = &mut cells[index * stride..][..columns.total()];

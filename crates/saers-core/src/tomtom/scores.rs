@@ -6,6 +6,7 @@
 use multiversion::multiversion;
 
 use super::Distance;
+use super::aligned::Aligned;
 use super::distance::{MOST_EUCLIDEAN, ROUNDS, SINGLE_ERROR, euclidean_codes, score_all};
 use super::ranks;
 use super::scaled::Query;
@@ -16,7 +17,7 @@ const SINGLE: f64 = 2e-7;
 /// Scores `low + code · unit`, to be exact: between `slack` less and `unit + slack` more.
 #[derive(Default)]
 pub(super) struct Coded {
-    pub codes: Vec<u16>,
+    pub codes: Aligned<u16>,
     /// Least and largest code.
     range: (u16, u16),
     pub low: f64,
@@ -45,7 +46,7 @@ impl Coded {
         const BLOCK: usize = 1536;
         let total = query.columns.total();
         for row in rows.iter_mut() {
-            row.codes.resize(total, 0);
+            row.codes.resize(total);
             row.unit = MOST_EUCLIDEAN / f64::from(u16::MAX);
             row.low = -MOST_EUCLIDEAN - 0.5 * row.unit;
             row.slack = SINGLE_ERROR + SINGLE * MOST_EUCLIDEAN;
@@ -129,9 +130,9 @@ fn finite_extremes(scores: &[f64]) -> Option<(f64, f64)> {
 
 /// Rounds scores to codes.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn encode(scores: &[f64], low: f64, per_unit: f64, codes: &mut Vec<u16>) {
+fn encode(scores: &[f64], low: f64, per_unit: f64, codes: &mut Aligned<u16>) {
     const MOST: f32 = u16::MAX as f32;
-    codes.resize(scores.len(), 0);
+    codes.resize(scores.len());
     for (code, &score) in codes.iter_mut().zip(scores) {
         let place = ((score - low) * per_unit) as f32;
         let place = if place < MOST { place } else { MOST };
