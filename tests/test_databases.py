@@ -100,6 +100,18 @@ def test_an_added_file_is_known_by_its_name(own_folder, tmp_path):
         load_database("mine2")
 
 
+def test_ids_that_are_repeated_are_named_when_a_file_is_added(own_folder, tmp_path):
+    path = tmp_path / "own.meme"
+    motifs = [Motif(f"M{i % 7}", str(i), np.eye(4)[[i % 4, 1]]) for i in range(16)]
+    write_motifs(motifs, path)
+    with pytest.warns(UserWarning, match=r"^mine: 7 ids occur .*: M0, M1, M2, M3, M4, …$"):
+        assert add_database(path, name="mine")["motifs"] == 16
+    write_motifs([*motifs[:3], motifs[8]], path)
+    with pytest.warns(UserWarning, match=r"^mine: 1 ids occur .*: M1$"):
+        add_database(path, name="mine")
+    assert [motif.name for motif in load_database("mine")] == ["0", "1", "2", "8"]
+
+
 def test_a_hash_that_differs_leaves_what_was_there(own_folder, tmp_path):
     path = tmp_path / "own.meme"
     write_motifs([Motif("M1", "", [[1, 0, 0, 0]])], path)

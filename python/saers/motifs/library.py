@@ -5,6 +5,9 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
@@ -71,6 +74,11 @@ def add_database(
     FormatError
         If the file holds no motifs.
 
+    Warns
+    -----
+    UserWarning
+        If ids are repeated: a comparison takes the first motif of each.
+
     Examples
     --------
     >>> path = getfixture("tmp_path") / "own.jaspar"
@@ -87,18 +95,33 @@ def add_database(
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if sha256 is not None and digest != sha256.lower():
             raise ValueError(f"{source}: expected sha256 {sha256.lower()}, found {digest}")
+        motifs = read_motifs(path)
         entry = Entry(
             name=name,
             source=str(source),
             sha256=digest,
-            motifs=len(read_motifs(path)),
+            motifs=len(motifs),
             families={} if families is None else _read_families(Path(families)),
         )
         target = folder() / name
         with store.atomic_directory(target) as temporary:
             shutil.copyfile(path, temporary / "motifs")
             (temporary / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
+    _warn_of_repeated(name, [motif.id for motif in motifs])
     return entry
+
+
+def _warn_of_repeated(name: str, ids: Iterable[str], most: int = 5) -> None:
+    """Say which ids occur more than once, and what becomes of their motifs."""
+    repeated = [id for id, count in Counter(ids).items() if count > 1]
+    if not repeated:
+        return
+    named = ", ".join(repeated[:most]) + (", …" if len(repeated) > most else "")
+    warnings.warn(
+        f"{name}: {len(repeated)} ids occur more than once, and match takes the first motif of "
+        f"each: {named}",
+        stacklevel=3,
+    )
 
 
 def added() -> list[Entry]:
