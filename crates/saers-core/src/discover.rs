@@ -5,8 +5,8 @@
 //! made without it, and its E-value corrected by what whole searches find in shuffles. The search
 //! itself scores in that way as well: a matrix of few sites fits these sites, noise included, and
 //! would else stand before a truer one. A narrow winner is reported with two rows on either side,
-//! which say what is beside its sites and make it far easier to name. Its sites are blanked, and
-//! the search starts again.
+//! which say what is beside its sites and make it far easier to name. What controls show of a winner
+//! as well is taken out of its report. Its sites are blanked, and the search starts again.
 
 use std::time::{Duration, Instant};
 

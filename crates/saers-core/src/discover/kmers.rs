@@ -3,6 +3,9 @@
 use super::enrichment::likelihood_ratio;
 use super::pool::Pool;
 
+/// Sequences in which a word must occur.
+const FEWEST: u32 = 2;
+
 /// A word and how strongly it is enriched.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seed {
@@ -16,7 +19,8 @@ pub(super) struct Seed {
 ///
 /// A sequence holds a word on either strand if `both_strands`. With a mismatch, the counts of the
 /// words that differ in one letter are added: a sequence that holds several counts several times,
-/// which costs far less than to tell, and meets sequences and controls alike.
+/// which costs far less than to tell, and meets sequences and controls alike. The word itself must
+/// occur in [`FEWEST`] sequences.
 pub(super) fn enriched_words(
     pools: [&Pool; 2],
     k: usize,
@@ -24,19 +28,23 @@ pub(super) fn enriched_words(
     both_strands: bool,
     count: usize,
 ) -> Vec<Seed> {
-    let canonical = canonical_words(k, both_strands);
-    let [hits, controls] = pools.map(|pool| {
-        let counts = presence(pool, k, &canonical);
-        if mismatches > 0 { with_neighbours(&counts, k, &canonical, pool.len()) } else { counts }
-    });
+    let [hits, controls] = pools.map(|pool| presence(pool, k, both_strands));
     let (n, m) = (pools[0].len(), pools[1].len());
     let mut seeds: Vec<(f64, usize)> = (0..hits.len())
-        .filter(|&word| {
-            let expected = f64::from(controls[word]) * n as f64 / m as f64;
-            let excess = f64::from(hits[word]) - expected;
-            hits[word] > 2 && excess * excess > 4.0 * (expected + 1.0) && excess > 0.0
+        .filter(|&word| hits[word][0] >= FEWEST)
+        .filter_map(|word| {
+            let near = |counts: &[Entry]| match mismatches {
+                0 => counts[word][0],
+                _ => with_neighbours(counts, word, k, both_strands),
+            };
+            let (hit, control) = (near(&hits), near(&controls));
+            let expected = f64::from(control) * n as f64 / m as f64;
+            let excess = f64::from(hit) - expected;
+            let enriched = hit > 2 && excess * excess > 4.0 * (expected + 1.0) && excess > 0.0;
+            let [hit, control] =
+                [(hit, n), (control, m)].map(|(count, of)| (count as usize).min(of));
+            enriched.then(|| (likelihood_ratio(hit, n, control, m), word))
         })
-        .map(|word| (likelihood_ratio(hits[word] as usize, n, controls[word] as usize, m), word))
         .collect();
     seeds.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let letters = |word: usize| (0..k).rev().map(|place| (word >> (2 * place) & 3) as u8).collect();
@@ -57,52 +65,55 @@ pub(super) fn are_shifts(a: &[u8], b: &[u8], both_strands: bool) -> bool {
     alike(a, b) || alike(b, a) || (both_strands && (alike(a, &turned) || alike(&turned, a)))
 }
 
-/// The word that stands for each word and its reverse complement.
-fn canonical_words(k: usize, both_strands: bool) -> Vec<u32> {
-    (0..1_u32 << (2 * k))
-        .map(|word| {
-            let turned = (0..k).fold(0, |turned, i| turned << 2 | (3 - (word >> (2 * i) & 3)));
-            if both_strands { word.min(turned) } else { word }
-        })
-        .collect()
+/// The word of length `k` that reads the same on the other strand.
+fn turned(word: usize, k: usize) -> usize {
+    let pairs = (!word as u32).reverse_bits();
+    // Reversed were bits; the two of a letter are put in order again.
+    let letters = (pairs & 0x5555_5555) << 1 | pairs >> 1 & 0x5555_5555;
+    (letters >> (32 - 2 * k)) as usize
 }
 
+/// The word that stands for a word and its reverse complement.
+fn canonical(word: usize, k: usize, both_strands: bool) -> usize {
+    if both_strands { word.min(turned(word, k)) } else { word }
+}
+
+/// Sequences that hold a word, and one more than the index of the last of them.
+type Entry = [u32; 2];
+
 /// Counts the sequences that hold each canonical word where sites are likely.
-fn presence(pool: &Pool, k: usize, canonical: &[u32]) -> Vec<u32> {
-    let mut counts = vec![0; canonical.len()];
-    let mut seen = vec![u32::MAX; canonical.len()];
+fn presence(pool: &Pool, k: usize, both_strands: bool) -> Vec<Entry> {
+    // Count and last sequence lie side by side: a long table is read from far memory.
+    let mut table = vec![[0_u32; 2]; 1 << (2 * k)];
     for sequence in 0..pool.len() {
         let (mut word, mut known) = (0, 0);
         for &code in pool.likely_letters(sequence) {
             known = if code < 4 { known + 1 } else { 0 };
-            word = (word << 2 | usize::from(code & 3)) & (canonical.len() - 1);
-            let index = canonical[word] as usize;
-            if known >= k && seen[index] != sequence as u32 {
-                seen[index] = sequence as u32;
-                counts[index] += 1;
+            word = (word << 2 | usize::from(code & 3)) & (table.len() - 1);
+            if known < k {
+                continue;
+            }
+            let [count, last] = &mut table[canonical(word, k, both_strands)];
+            if *last != sequence as u32 + 1 {
+                *last = sequence as u32 + 1;
+                *count += 1;
             }
         }
     }
-    counts
+    table
 }
 
-/// Adds the counts of all words that differ in one letter, up to `most`.
-fn with_neighbours(counts: &[u32], k: usize, canonical: &[u32], most: usize) -> Vec<u32> {
-    let full: Vec<u32> = canonical.iter().map(|&word| counts[word as usize]).collect();
-    let sum = |(word, &stands_for): (usize, &u32)| {
-        if word != stands_for as usize {
-            return 0;
-        }
-        let others = (0..k).flat_map(|place| (1..4).map(move |other| other << (2 * place)));
-        (full[word] + others.map(|other| full[word ^ other]).sum::<u32>()).min(most as u32)
-    };
-    canonical.iter().enumerate().map(sum).collect()
+/// Adds the counts of all words that differ in one letter from a word.
+fn with_neighbours(counts: &[Entry], word: usize, k: usize, both_strands: bool) -> u32 {
+    let others = (0..k).flat_map(|place| (1..4).map(move |other| other << (2 * place)));
+    let near = others.map(|other| counts[canonical(word ^ other, k, both_strands)][0]);
+    counts[word][0] + near.sum::<u32>()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::pool::{Background, Pool, encode};
-    use super::{are_shifts, canonical_words, enriched_words, presence, with_neighbours};
+    use super::super::pool::{Background, Pool, encode, reverse_complement};
+    use super::{are_shifts, canonical, enriched_words, presence, with_neighbours};
 
     fn pool(sequences: &[&[u8]]) -> Pool {
         let codes: Vec<Vec<u8>> = sequences.iter().map(|s| encode(s)).collect();
@@ -113,20 +124,36 @@ mod tests {
     #[test]
     fn a_word_counts_once_a_sequence_on_either_strand() {
         let pool = pool(&[b"AACAAC", b"GTTNA", b"CCCCC"]);
-        let counts = presence(&pool, 3, &canonical_words(3, true));
-        assert_eq!(counts[1], 2); // AAC, seen as GTT in the second
-        assert_eq!(counts[0b101111], 0); // GTT is counted as AAC
-        let one_strand = presence(&pool, 3, &canonical_words(3, false));
-        assert_eq!((one_strand[1], one_strand[0b101111]), (1, 1));
+        let counts = presence(&pool, 3, true);
+        assert_eq!(counts[1][0], 2); // AAC, seen as GTT in the second
+        assert_eq!(counts[0b101111][0], 0); // GTT is counted as AAC
+        let one_strand = presence(&pool, 3, false);
+        assert_eq!((one_strand[1][0], one_strand[0b101111][0]), (1, 1));
+    }
+
+    #[test]
+    fn the_first_word_of_a_pair_of_strands_stands_for_both() {
+        for k in [3, 9] {
+            for word in (0..1 << (2 * k)).step_by(7) {
+                let letters: Vec<u8> =
+                    (0..k).rev().map(|place| (word >> (2 * place) & 3) as u8).collect();
+                let turned = reverse_complement(&letters);
+                let turned = turned.iter().fold(0, |sum, &code| sum << 2 | usize::from(code));
+                assert_eq!(canonical(word, k, true), word.min(turned));
+                assert_eq!(canonical(word, k, false), word);
+            }
+        }
     }
 
     #[test]
     fn one_mismatch_reaches_all_neighbours() {
-        let words = canonical_words(3, false);
-        let counts = presence(&pool(&[b"AAA", b"AAA", b"AAC"]), 3, &words);
-        let near = with_neighbours(&counts, 3, &words, 3);
-        assert_eq!((near[0], near[1], near[5], near[21]), (3, 3, 1, 0));
-        assert_eq!(near.iter().filter(|&&count| count > 0).count(), 16);
+        let counts = presence(&pool(&[b"AAA", b"AAA", b"AAC"]), 3, false);
+        let near = |word| with_neighbours(&counts, word, 3, false);
+        assert_eq!((near(0), near(1), near(5), near(21)), (3, 3, 1, 0));
+        assert_eq!((0..64).filter(|&word| near(word) > 0).count(), 16);
+        let counts = presence(&pool(&[b"AAC", b"GTT", b"TTT"]), 3, true);
+        // AAA is one letter away, whichever strand it is seen on.
+        assert_eq!(with_neighbours(&counts, 1, 3, true), 3);
     }
 
     #[test]

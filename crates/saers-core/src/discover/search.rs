@@ -9,11 +9,11 @@ use super::{Deadline, Options};
 use crate::Result;
 
 /// Lengths of seed words and the mismatches that each may have.
-const WORDS: [(usize, usize); 3] = [(6, 0), (7, 1), (8, 1)];
+const WORDS: [(usize, usize); 5] = [(6, 0), (7, 1), (8, 0), (8, 1), (9, 1)];
 /// Seeds that are turned into matrices.
 const SEEDS: usize = 96;
 /// Matrices refined to the end.
-const FINALISTS: usize = 24;
+const FINALISTS: usize = 20;
 /// Matrices handed on that are not repetitive.
 const CANDIDATES: usize = 16;
 /// Repetitive ones handed on; a motif may be one, while runs of A abound in genomes.
@@ -31,7 +31,7 @@ pub(super) fn candidates(
         .par_iter()
         .map(|seed| {
             deadline.check()?;
-            Ok(refine(widen(&seed.word, options.min_width), sample, options, 2))
+            Ok(refine(widen(&seed.word, options.min_width), sample, options, 1))
         })
         .collect::<Result<Vec<_>>>()?;
     let fine = distinct(rough, options, FINALISTS)

@@ -17,6 +17,8 @@ const REPEAT_HANDICAP: f64 = 4.0;
 const REFITTED: usize = 8;
 /// Rounds of that.
 const REFIT_ROUNDS: usize = 6;
+/// Rounds in which what controls show as well is taken out of the report.
+const PURE_ROUNDS: usize = 4;
 /// Decades of p-value that the fit of the report may cost.
 const FIT_LOSS: f64 = 1.0;
 
@@ -89,7 +91,8 @@ fn refit(candidate: &Candidate, trial: &Trial, options: &Options) -> Candidate {
 
 /// Fits a winner to all sequences, or leaves it as it was found where the fit drifts away.
 ///
-/// The fit knows the sequences only, and follows what genomes are full of if that is near.
+/// The fit knows the sequences only, and follows what genomes are full of if that is near. Of what
+/// is chosen, the part that controls show as well is taken out.
 fn report(
     candidate: &Candidate,
     log10_p: f64,
@@ -103,5 +106,9 @@ fn report(
     let measured = Measured::new(fitted.profile.clone(), None, &trial.searched, options).candidate;
     let drifted = round.log10_p(&measured, trial) > log10_p + FIT_LOSS;
     let chosen = if drifted { mixture(candidate, trial) } else { fitted };
-    if chosen.profile.width() < NARROW { chosen.fit(pool, options, &REPORT, 1) } else { chosen }
+    let wide = chosen.profile.width() >= NARROW;
+    let chosen = if wide { chosen } else { chosen.fit(pool, options, &REPORT, 1) };
+    // Given controls may hold the motif, only less often.
+    let rounds = if round.has_given_controls() { 0 } else { PURE_ROUNDS };
+    chosen.purify(&trial.searched, options, rounds)
 }
