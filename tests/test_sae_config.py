@@ -11,9 +11,9 @@ from saers.sae.config import TrainConfig
 
 def test_the_learning_rate_follows_the_number_of_latents():
     rate = TrainConfig().resolve(608).learning_rate
-    assert rate == pytest.approx(8e-4 / math.sqrt(2432 / 2**14))
-    assert rate == pytest.approx(2.08e-3, rel=0.01)
-    assert TrainConfig(n_latents=40).resolve(8).learning_rate == pytest.approx(6.4e-3)
+    assert rate == pytest.approx(1.2e-3 / math.sqrt(2432 / 2**14))
+    assert rate == pytest.approx(3.11e-3, rel=0.01)
+    assert TrainConfig(n_latents=40).resolve(8).learning_rate == pytest.approx(9.6e-3)
 
 
 @pytest.mark.parametrize("channels, k", [(608, 30), (736, 36), (896, 44), (1056, 52), (4, 1)])

@@ -1,8 +1,8 @@
 """Peers trained on the same batches, with settings as near to ours as theirs go.
 
-All of them get what saers' default map gives (none of them centres by itself), Adam at 6e-3 with
-100 steps of warm-up and a linear fall over the last fifth, an auxiliary loss of 1/32 and latents
-that count as dead after 20,000 positions.
+All of them get what saers' default map gives (none of them centres by itself), Adam with 100 steps
+of warm-up and a linear fall over the last fifth, an auxiliary loss of 1/32 and latents that count
+as dead after 20,000 positions. Each is run at the learning rate of saers and at a lower one.
 """
 
 import itertools
@@ -14,18 +14,19 @@ from torch import Tensor
 
 from benches.sae_quality.world import CHANNELS, LATENTS
 
-RATE, WARMUP, DEAD_AFTER, AUX = 6e-3, 100, 20_000, 1 / 32
+RATES = (6e-3, 9.6e-3)
+WARMUP, DEAD_AFTER, AUX = 100, 20_000, 1 / 32
 
 Learned = tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Tensor]
 """Dense codes and reconstruction of mapped input, and the decoder's rows."""
 
 
-def rate_at(step: int, steps: int) -> float:
+def part_of_rate(step: int, steps: int) -> float:
     """Share of the peak learning rate."""
     return min(1.0, (step + 1) / WARMUP) * min(1.0, (steps - step) / (steps / 5))
 
 
-def sparsify(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learned:
+def sparsify(batches: Iterable[Tensor], k: int, steps: int, seed: int, rate: float) -> Learned:
     """SparseCoder, driven by hand as its trainer drives it (which takes language models only)."""
     os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     from sparsify import SparseCoder, SparseCoderConfig
@@ -33,7 +34,7 @@ def sparsify(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learne
     torch.manual_seed(seed)
     config = SparseCoderConfig(num_latents=LATENTS, k=k)
     coder = SparseCoder(CHANNELS, config)
-    optimizer = torch.optim.Adam(coder.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(coder.parameters(), lr=rate)
     idle = torch.zeros(LATENTS, dtype=torch.long)
     for step, x in enumerate(batches):
         coder.set_decoder_norm_to_unit_norm()
@@ -42,7 +43,7 @@ def sparsify(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learne
         torch.nn.utils.clip_grad_norm_(coder.parameters(), 1.0)
         coder.remove_gradient_parallel_to_decoder_directions()
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rate_at(step, steps)
+            group["lr"] = rate * part_of_rate(step, steps)
         optimizer.step()
         optimizer.zero_grad()
         idle += len(x)
@@ -57,7 +58,9 @@ def sparsify(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learne
     return use, coder.W_dec.detach()
 
 
-def dictionary_learning(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learned:
+def dictionary_learning(
+    batches: Iterable[Tensor], k: int, steps: int, seed: int, rate: float
+) -> Learned:
     """TopKTrainer as it is, with its dead threshold within the run."""
     from dictionary_learning.trainers.top_k import TopKTrainer
 
@@ -68,7 +71,7 @@ def dictionary_learning(batches: Iterable[Tensor], k: int, steps: int, seed: int
         k=k,
         layer=0,
         lm_name="planted",
-        lr=RATE,
+        lr=rate,
         auxk_alpha=AUX,
         warmup_steps=WARMUP,
         decay_start=int(0.8 * steps),
@@ -87,7 +90,7 @@ def dictionary_learning(batches: Iterable[Tensor], k: int, steps: int, seed: int
     return use, ae.decoder.weight.detach().T
 
 
-def sae_lens(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learned:
+def sae_lens(batches: Iterable[Tensor], k: int, steps: int, seed: int, rate: float) -> Learned:
     """SAETrainer with TopKTrainingSAE."""
     from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
     from sae_lens.config import LoggingConfig, SAETrainerConfig
@@ -102,8 +105,8 @@ def sae_lens(batches: Iterable[Tensor], k: int, steps: int, seed: int) -> Learne
     config = SAETrainerConfig(
         total_training_samples=steps * size,
         train_batch_size_samples=size,
-        lr=RATE,
-        lr_end=RATE / 10,
+        lr=rate,
+        lr_end=rate / 10,
         lr_warm_up_steps=WARMUP,
         lr_decay_steps=steps // 5,
         dead_feature_window=DEAD_AFTER // size,

@@ -13,8 +13,9 @@ Written by `python -m benches.sae_quality` (hours of one core; every run is stor
 256 latents, batches of 1,024, all learners on the same batches of the same centred input (saers
 centres by itself). *Unfilled*: share of the 150 latents that the truth can fill which stayed dead.
 Means over seeds, range in brackets; ~11 features are active at an informative position. Saers runs
-with its defaults, peers with saers' learning rate and dead window. Lines without "saers" or a peer
-are of a world apart, on which the defaults were chosen (`--ablate`).
+with its defaults, peers with saers' dead window and at two learning rates, the second of them
+saers'. Lines without "saers" or a peer
+are of worlds apart, on which the defaults were chosen (`--ablate`).
 """
 
 

@@ -19,7 +19,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 PRESETS = ("sae-borzoi",)
 
 _BUFFER_BYTES = 640 * 2**20
-_RATE = 8e-4  # of 2^14 latents
+_RATE = 1.2e-3  # of 2^14 latents
 _AT_LEAST_ONE = (
     "expansion",
     "n_latents",
@@ -88,7 +88,7 @@ class TrainConfig:
     """Positions in one step; 4,096 suits a CPU, 16,384 or more a GPU."""
 
     learning_rate: float | None = None
-    """Peak learning rate of Adam; None stands for 8e-4 / sqrt(latents / 2^14),
+    """Peak learning rate of Adam; None stands for 1.2e-3 / sqrt(latents / 2^14),
     and for that of 256 where there are fewer."""
 
     seed: int = 0
