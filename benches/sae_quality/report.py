@@ -14,8 +14,8 @@ Written by `python -m benches.sae_quality` (hours of one core; every run is stor
 centres by itself). *Unfilled*: share of the 150 latents that the truth can fill which stayed dead.
 Means over seeds, range in brackets; ~11 features are active at an informative position. Saers runs
 with its defaults, peers with saers' dead window and at two learning rates, the second of them
-saers'. Lines without "saers" or a peer
-are of worlds apart, on which the defaults were chosen (`--ablate`).
+saers'. Lines without "saers" or a peer are of worlds apart, on which the defaults were chosen
+(`--ablate`).
 """
 
 
@@ -30,11 +30,17 @@ def text() -> str:
     columns = ("recovery", "common", "unfilled", "fvu", "l0_informative", "l0_background")
     head = ["learner", "budget", "seeds", "k", *(name.replace("_", " ") for name in columns)]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    for (name, budget), found in groups.items():
+    for (name, budget), found in sorted(groups.items(), key=lambda group: _place(*group[0])):
         ks = "/".join(str(run["k"]) for run in found if "k" in run)
         cells = [name, budget, str(len(found)), ks, *(_spread(found, key) for key in columns)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n" + _TEXT + "\n" + "\n".join(lines) + "\n\n" + _choices(groups) + "\n"
+
+
+def _place(name: str, budget: str) -> tuple[int, str, str]:
+    """Put saers first, then its peers, then what its defaults are worth."""
+    kind = 0 if name.startswith("saers") else 2 if name.startswith(("topk", "batchtopk")) else 1
+    return kind, name, budget
 
 
 def _choices(groups: dict[tuple[str, str], list[dict[str, object]]]) -> str:
