@@ -2,7 +2,7 @@
 
 All of them get what saers' default map gives (none of them centres by itself), Adam with 100 steps
 of warm-up and a linear fall over the last fifth, an auxiliary loss of 1/32 and latents that count
-as dead after 20,000 positions. Each is run at the learning rate of saers and at a lower one.
+as dead after 20,000 positions. The learning rate is the caller's.
 """
 
 import itertools
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from benches.sae_quality.world import CHANNELS, LATENTS
 
-RATES = (6e-3, 9.6e-3)
 WARMUP, DEAD_AFTER, AUX = 100, 20_000, 1 / 32
 
 Learned = tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Tensor]

@@ -96,7 +96,7 @@ impl Mixture {
                 [&sample.sequences, &sample.controls].map(|pool| self.counted(pool, options, 0));
             let scale = (1.0 - self.share) * n / m;
             let left = sites - scale * chance;
-            if left < REMAINDER * sites {
+            if left <= REMAINDER * sites {
                 break;
             }
             let pairs = counts.iter().zip(&others);
@@ -207,5 +207,9 @@ mod tests {
         assert!((once.share - (0.4 - 0.6 * 0.2)).abs() < 0.03, "{}", once.share);
         let same = once.clone().purify(&sample(900), &options, 4);
         assert_eq!((same.share, &same.profile), (once.share, &once.profile));
+        // Nor is anything left of a mixture without a site.
+        let nothing = Sample { sequences: pool(&[vec![0; 40]]), controls: pool(&[vec![0; 40]]) };
+        let kept = same.clone().purify(&nothing, &options, 4);
+        assert_eq!((kept.share, &kept.profile), (same.share, &same.profile));
     }
 }

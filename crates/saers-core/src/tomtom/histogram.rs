@@ -13,11 +13,11 @@ const ROOM: usize = 1 << u16::BITS;
 /// Counts of pairs of neighbouring cells: one addition for two cells.
 ///
 /// Between two rows of cells all counts are 0.
-pub(super) struct Pairs(Vec<u16>);
+pub(super) struct Pairs(Box<[u16; ROOM]>);
 
 impl Default for Pairs {
     fn default() -> Self {
-        Self(vec![0; ROOM])
+        Self(Box::new([0; ROOM]))
     }
 }
 
@@ -25,13 +25,12 @@ impl Pairs {
     /// Counts the cells of each score, as shares.
     pub fn shares(&mut self, cells: &[u8]) -> [f64; BINS + 1] {
         let mut totals = [0; LANES];
-        let Some(counts) = self.0.first_chunk_mut() else { return [0.0; BINS + 1] };
         // So few that no count of 16 bits overflows.
         for part in cells.chunks(2 * usize::from(u16::MAX)) {
             let (pairs, rest) = part.as_chunks::<2>();
             rest.iter().for_each(|&cell| totals[usize::from(cell)] += 1);
-            pairs.iter().for_each(|&pair| counts[usize::from(u16::from_le_bytes(pair))] += 1);
-            add_up(counts, &mut totals);
+            pairs.iter().for_each(|&pair| self.0[usize::from(u16::from_le_bytes(pair))] += 1);
+            add_up(&mut self.0, &mut totals);
         }
         std::array::from_fn(|bin| f64::from(totals[bin]) / cells.len() as f64)
     }

@@ -57,7 +57,8 @@ impl Bracket {
         let sample = sample(codes, &mut room);
         let mut near = Self { after: sample.len(), ..bracket };
         near.close(sample, rank * sample.len() / codes.len(), OFF);
-        let step = (OFF * usize::from(near.high - near.low) / (near.after - near.before)) as u16;
+        let step = OFF * usize::from(near.high - near.low) / (near.after - near.before);
+        let step = step.min(usize::from(u16::MAX)) as u16;
         bracket.cut(codes, [near.low.saturating_sub(step), near.high.saturating_add(step)], rank);
         bracket.close(codes, rank, FEW);
         bracket
