@@ -111,7 +111,8 @@ def naive(query, targets):
             for row in pmfs[lo:hi]:
                 pmf = np.convolve(pmf, row)
             tail = pmf[max(best[0] - gap * (w - hi + lo), 0) :][::-1].sum()
-            log_below += np.log1p(-min(1.0, tail))
+            with np.errstate(divide="ignore"):  # a sure score leaves no chance to stay below
+                log_below += np.log1p(-min(1.0, tail))
         row = (np.float32(-np.expm1(2 * log_below)), -best[1], strand, -best[2])
         found[index] = min(found.get(index, row), row)
         start += length

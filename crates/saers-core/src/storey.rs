@@ -5,7 +5,8 @@
 mod random;
 mod reservoir;
 
-use random::{MersenneTwister, uniform};
+use multiversion::multiversion;
+use random::{BLOCK, MersenneTwister, uniform};
 pub use reservoir::Reservoir;
 pub(crate) use reservoir::reached;
 
@@ -23,6 +24,17 @@ const SEED: u32 = 4357;
 const fn lambda(index: usize) -> f64 {
     0.5 * (index + 1) as f64 / LAMBDAS as f64
 }
+
+/// What the number of p-values of a sample above each threshold is divided by.
+const OF_SAMPLE: [f64; LAMBDAS] = {
+    let mut sizes = [0.0; LAMBDAS];
+    let mut index = 0;
+    while index < LAMBDAS {
+        sizes[index] = (1.0 - lambda(index)) * SAMPLE as f64;
+        index += 1;
+    }
+    sizes
+};
 
 /// Counts the thresholds that a p-value reaches.
 fn thresholds(p: f64) -> usize {
@@ -118,46 +130,80 @@ impl Bootstrap {
         let reached: Vec<u8> = sorted.collect();
         let mut errors = [0.0; LAMBDAS];
         for _ in 0..ROUNDS {
-            for (error, share) in errors.iter_mut().zip(self.sample(&reached).shares()) {
-                *error += (share - least) * (share - least);
-            }
+            add_errors(&self.sample(&reached), least, &mut errors);
         }
         choose(&errors, &real)
     }
 
     /// Draws a sample with replacement.
-    fn sample(&mut self, reached: &[u8]) -> Tally {
-        // Several tables, for one would wait for itself where draws in turn are equal.
-        const TABLES: usize = 4;
+    fn sample(&mut self, reached: &[u8]) -> Tables {
         let mut tables = [[0; 1 << u8::BITS]; TABLES];
+        let mut room = [0; BLOCK];
         let mut left = SAMPLE;
         while left > 0 {
             let pairs = self.0.pairs(left);
             left -= pairs.len();
-            let (parts, rest) = pairs.as_chunks::<TABLES>();
+            let places = &mut room[..pairs.len()];
+            place_all(pairs, reached.len(), places);
+            let (parts, rest) = places.as_chunks::<TABLES>();
             for part in parts {
-                for (table, &pair) in tables.iter_mut().zip(part) {
-                    table[usize::from(reached[place(pair, reached.len())])] += 1;
+                for (table, &place) in tables.iter_mut().zip(part) {
+                    table[usize::from(reached[place as usize])] += 1;
                 }
             }
-            for &pair in rest {
-                tables[0][usize::from(reached[place(pair, reached.len())])] += 1;
+            for &place in rest {
+                tables[0][usize::from(reached[place as usize])] += 1;
             }
         }
-        let count = |k: usize| tables.iter().map(|table| table[k]).sum();
-        Tally { counts: std::array::from_fn(count), total: SAMPLE }
+        tables
     }
 }
 
-/// The place among `total` of which a pair of words says the fraction, rounded down.
-fn place(pair: [u32; 2], total: usize) -> usize {
+/// Tables of a sample: one would wait for itself where draws in turn are equal.
+const TABLES: usize = 4;
+
+/// A sample by the number of thresholds reached, in parts.
+type Tables = [[u16; 1 << u8::BITS]; TABLES];
+
+/// Adds the squared error of each estimate from a sample.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn add_errors(tables: &Tables, least: f64, errors: &mut [f64; LAMBDAS]) {
+    let mut above = [0_u32; LAMBDAS];
+    for (k, above) in above.iter_mut().enumerate() {
+        *above = tables.iter().map(|table| u32::from(table[k + 1])).sum();
+    }
+    for k in (1..LAMBDAS).rev() {
+        above[k - 1] += above[k];
+    }
+    for k in 0..LAMBDAS {
+        let share = f64::from(above[k]) / OF_SAMPLE[k];
+        let share = if above[k] == 0 { f64::INFINITY } else { share };
+        errors[k] += (share - least) * (share - least);
+    }
+}
+
+/// Finds the places among `total` of which pairs of words say the fractions, rounded down.
+fn place_all(pairs: &[[u32; 2]], total: usize, places: &mut [u32]) {
+    if !near_places(pairs, total, places) {
+        for (place, &pair) in places.iter_mut().zip(pairs) {
+            *place = (uniform(pair) * total as f64) as u32;
+        }
+    }
+}
+
+/// Finds places from higher words alone; tells whether lower ones could change none of them.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn near_places(pairs: &[[u32; 2]], total: usize, places: &mut [u32]) -> bool {
     // More than the lower word and rounding to double precision can add.
     const SPARE: u64 = 64;
-    let scaled = u64::from(pair[0]) * total as u64;
-    match (scaled & u64::from(u32::MAX)) + total as u64 + SPARE < 1 << 32 {
-        true => (scaled >> 32) as usize,
-        false => (uniform(pair) * total as f64) as usize,
+    let total = total as u64;
+    let mut unsure = 0;
+    for (place, pair) in places.iter_mut().zip(pairs) {
+        let scaled = u64::from(pair[0]) * total;
+        *place = (scaled >> 32) as u32;
+        unsure |= ((scaled + total + SPARE) ^ scaled) >> 32;
     }
+    unsure == 0
 }
 
 /// Estimates the share of nulls from p-values as infinitely many bootstrap rounds would.
@@ -216,7 +262,10 @@ pub(crate) fn q_values(sorted: &[f64], total: usize, pi0: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bootstrap, LAMBDAS, Tally, horizon, lambda, pi0, place, q_values, uniform};
+    use super::{
+        BLOCK, Bootstrap, LAMBDAS, SAMPLE, Tally, add_errors, horizon, lambda, pi0, place_all,
+        q_values, thresholds, uniform,
+    };
     use proptest::prelude::*;
 
     fn p_values() -> impl Strategy<Value = Vec<f64>> {
@@ -274,13 +323,40 @@ mod tests {
         }
 
         #[test]
-        fn a_place_is_the_rounded_product(pair: [u32; 2], total in 1..(1_usize << 25)) {
-            prop_assert_eq!(place(pair, total), (uniform(pair) * total as f64) as usize);
-            let edge = [((u64::from(pair[0]) % total as u64) << 32).div_ceil(total as u64) as u32, 0];
-            for high in [edge[0].wrapping_sub(1), edge[0]] {
-                let pair = [high, pair[1]];
-                prop_assert_eq!(place(pair, total), (uniform(pair) * total as f64) as usize);
+        fn places_are_the_rounded_products(
+            pairs in prop::collection::vec(any::<[u32; 2]>(), 1..=BLOCK),
+            total in 1..(1_usize << 25),
+            edge in any::<bool>(),
+        ) {
+            let mut pairs = pairs;
+            if edge {
+                // The least higher word of a place, and the one before.
+                let [high, low] = pairs[0];
+                let product = (u64::from(high) % total as u64) << 32;
+                let high = product.div_ceil(total as u64) as u32;
+                pairs.extend([[high.wrapping_sub(1), low], [high, 0], [high, low]]);
+                pairs.drain(..pairs.len().saturating_sub(BLOCK));
             }
+            let mut places = vec![0; pairs.len()];
+            place_all(&pairs, total, &mut places);
+            for (place, pair) in places.into_iter().zip(pairs) {
+                prop_assert_eq!(place as usize, (uniform(pair) * total as f64) as usize);
+            }
+        }
+
+        #[test]
+        fn samples_have_the_errors_of_their_shares(sorted in p_values(), rounds in 1..4) {
+            let reached: Vec<u8> = sorted.iter().map(|&p| thresholds(p) as u8).collect();
+            let (mut random, mut twin) = (Bootstrap::new(), Bootstrap::new());
+            let mut errors = [0.0; LAMBDAS];
+            let mut naive = errors;
+            for _ in 0..rounds {
+                add_errors(&random.sample(&reached), 0.3, &mut errors);
+                let draw = |_| sorted[(uniform(twin.0.pairs(1)[0]) * sorted.len() as f64) as usize];
+                let shares = Tally::of(&(0..SAMPLE).map(draw).collect::<Vec<_>>()).shares();
+                (0..LAMBDAS).for_each(|k| naive[k] += (shares[k] - 0.3) * (shares[k] - 0.3));
+            }
+            prop_assert_eq!(errors, naive);
         }
     }
 

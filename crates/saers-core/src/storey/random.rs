@@ -4,6 +4,8 @@ use multiversion::multiversion;
 
 const SIZE: usize = 624;
 const SHIFT: usize = 397;
+/// Most pairs of words that are yielded at once.
+pub(super) const BLOCK: usize = SIZE / 2;
 
 /// The generator: its state, and the words that it yields until the next state.
 #[derive(Clone)]
@@ -23,11 +25,11 @@ impl MersenneTwister {
         Self { state, words: [0; SIZE], next: SIZE }
     }
 
-    /// Yields at most `count` pairs of words, and at least one.
+    /// Yields at most `count` pairs of words, and at least one; no more than [`BLOCK`].
     pub fn pairs(&mut self, count: usize) -> &[[u32; 2]] {
         if self.next == SIZE {
-            self.state = following(&self.state);
-            self.words = self.state.map(temper);
+            advance(&mut self.state);
+            temper_all(&self.state, &mut self.words);
             self.next = 0;
         }
         let first = self.next;
@@ -40,10 +42,10 @@ impl MersenneTwister {
         let mut left = 2 * count;
         while left > SIZE - self.next {
             left -= SIZE - self.next;
-            self.state = following(&self.state);
+            advance(&mut self.state);
             self.next = 0;
         }
-        self.words = self.state.map(temper);
+        temper_all(&self.state, &mut self.words);
         self.next += left;
     }
 }
@@ -53,31 +55,38 @@ pub(super) fn uniform([high, low]: [u32; 2]) -> f64 {
     (u64::from(high) << 32 | u64::from(low)) as f64 * 2.0_f64.powi(-64)
 }
 
-/// Computes the next state. Word `i` takes part of the words after it and of word `i + SHIFT`,
-/// counted around: in three stretches, none of which reads what it has written.
+/// Puts the next state in the place of a state. Word `i` takes part of the words after it and of
+/// word `i + SHIFT`, counted around: in three stretches, none of which reads what it has written.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
-fn following(old: &[u32; SIZE]) -> [u32; SIZE] {
+fn advance(state: &mut [u32; SIZE]) {
     const FIRST: usize = SIZE - SHIFT;
-    let mix = |i: usize| twist(old[i], old[i + 1]);
-    let mut new = [0; SIZE];
     for i in 0..FIRST {
-        new[i] = old[i + SHIFT] ^ mix(i);
+        state[i] = state[i + SHIFT] ^ twist(state[i], state[i + 1]);
     }
-    for (from, to) in [(FIRST, 2 * FIRST), (2 * FIRST, SIZE - 1)] {
-        let (done, rest) = new.split_at_mut(from);
-        for (i, (word, far)) in (from..to).zip(rest.iter_mut().zip(&done[from - FIRST..])) {
-            *word = far ^ mix(i);
-        }
+    for i in FIRST..2 * FIRST {
+        state[i] = state[i - FIRST] ^ twist(state[i], state[i + 1]);
     }
-    new[SIZE - 1] = new[SHIFT - 1] ^ twist(old[SIZE - 1], new[0]);
-    new
+    for i in 2 * FIRST..SIZE - 1 {
+        state[i] = state[i - FIRST] ^ twist(state[i], state[i + 1]);
+    }
+    state[SIZE - 1] = state[SHIFT - 1] ^ twist(state[SIZE - 1], state[0]);
 }
 
+/// Makes the words that a state yields.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn temper_all(state: &[u32; SIZE], words: &mut [u32; SIZE]) {
+    for (word, &of) in words.iter_mut().zip(state) {
+        *word = temper(of);
+    }
+}
+
+#[inline(always)]
 fn twist(word: u32, after: u32) -> u32 {
     let mixed = (word & 0x8000_0000) | (after & 0x7fff_ffff);
     (mixed >> 1) ^ (0x9908_b0df & (mixed & 1).wrapping_neg())
 }
 
+#[inline(always)]
 fn temper(word: u32) -> u32 {
     let word = word ^ (word >> 11);
     let word = word ^ ((word << 7) & 0x9d2c_5680);
