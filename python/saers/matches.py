@@ -186,7 +186,7 @@ def match_motifs(
     """
     table = schema.conform(motifs, schema.MOTIFS, table="motifs")
     queries = motifs_of(table)
-    flat = [motif.id for motif in queries if is_flat(motif)]
+    flat = _flat(queries)
     if flat:
         warnings.warn(f"not matched, without information: {_some(flat)}", stacklevel=2)
     named = [motif for motif in queries if motif.id not in set(flat)]
@@ -221,7 +221,7 @@ def is_flat(motif: Motif) -> bool:
     >>> is_flat(Motif("flat", "", [[0.25] * 4] * 6))
     True
     """
-    return bool(motif.information.max() < FLAT_BITS)
+    return bool(_flat([motif]))
 
 
 def write_tomtom_tsv(matches: pl.DataFrame, path: str | Path) -> None:
@@ -282,13 +282,23 @@ def _comparable(queries: list[Motif]) -> list[Motif]:
         warnings.warn(
             f"skipped, wider than {MAX_QUERY_WIDTH} positions: {_some(wide)}", stacklevel=3
         )
-    flat = [motif.id for motif in queries if is_flat(motif)]
+    flat = _flat(queries)
     if flat:
         warnings.warn(
             f"without information, so that their matches mean nothing: {_some(flat)}",
             stacklevel=3,
         )
     return [motif for motif in queries if motif.width <= MAX_QUERY_WIDTH]
+
+
+def _flat(motifs: Sequence[Motif]) -> list[str]:
+    """List the ids of motifs none of whose positions has a quarter of a bit."""
+    if not motifs:
+        return []
+    bits = _core.motif_information(np.concatenate([motif.matrix for motif in motifs]))
+    starts = np.cumsum([0, *(motif.width for motif in motifs[:-1])])
+    most = np.maximum.reduceat(bits, starts)
+    return [motifs[int(index)].id for index in np.flatnonzero(most < FLAT_BITS)]
 
 
 def _some(ids: Sequence[str], most: int = 5) -> str:

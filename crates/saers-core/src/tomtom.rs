@@ -12,6 +12,7 @@ mod columns;
 mod distance;
 mod histogram;
 mod incomplete;
+mod matches;
 mod null;
 mod ranking;
 mod ranks;
@@ -20,7 +21,7 @@ mod scores;
 mod tails;
 mod underflow;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -29,6 +30,7 @@ use crate::storey::Bootstrap;
 use crate::{Error, Result, threads};
 use columns::Columns;
 pub use distance::Distance;
+pub use matches::{Consensus, Matches};
 use ranking::Ranking;
 use scaled::{Scaled, Scratch};
 
@@ -100,33 +102,6 @@ impl Default for Options {
     }
 }
 
-/// The best alignment of a query with a target.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Match {
-    /// Index of the query.
-    pub query: usize,
-    /// Index of the target.
-    pub target: usize,
-    /// Whether the target was read off its other strand.
-    pub reverse: bool,
-    /// Position of the first query column in the target.
-    pub offset: i64,
-    /// Number of aligned columns.
-    pub overlap: usize,
-    /// Chance of so good a best score on one target.
-    pub p_value: f64,
-    /// Base-10 logarithm of the p-value.
-    pub log10_p: f64,
-    /// Expected number of targets with so good a score.
-    pub e_value: f64,
-    /// Expected share of false matches among those at least as good.
-    pub q_value: f64,
-    /// Likeliest letters of the query, after pseudo-counts.
-    pub query_consensus: Arc<str>,
-    /// Likeliest letters of the target on the strand that matched.
-    pub target_consensus: Arc<str>,
-}
-
 /// Compares every query with every target, best matches first within a query.
 ///
 /// Of each target the better strand is reported.
@@ -146,13 +121,13 @@ pub struct Match {
 /// let [x, y] = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
 /// let targets = [a("ag", vec![x, y, y, x]), a("ga", vec![y, x, x, x])];
 /// let matches = compare(&[a("q", vec![y, y, x])], &targets, &Options::default())?;
-/// assert_eq!((matches[0].target, matches[0].offset, matches[0].overlap), (0, 1, 3));
+/// assert_eq!((matches.target[0], matches.offset[0], matches.overlap[0]), (0, 1, 3));
 /// # Ok::<(), saers_core::Error>(())
 /// ```
-pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<Vec<Match>> {
+pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Result<Matches> {
     check(queries, targets, options)?;
     let mut bootstrap = Bootstrap::new();
-    let mut matches = Vec::new();
+    let mut matches = Matches::default();
     let mut prepared: Option<Columns> = None;
     let scratches = Mutex::default();
     let background = |query: &Motif| options.background.unwrap_or(query.background);
@@ -171,8 +146,7 @@ pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Resul
         };
         let found = chunk.par_iter().enumerate().map(|(i, query)| {
             let mut scratch = taken(&scratches);
-            let found = rank(query, &columns, options, &mut scratch)?.matches(
-                first + i,
+            let found = rank(query, &columns, options, &mut scratch)?.hits(
                 &columns,
                 options,
                 starts.get(i),
@@ -180,7 +154,7 @@ pub fn compare(queries: &[Motif], targets: &[Motif], options: &Options) -> Resul
             scratches.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
             Ok(found)
         });
-        found.collect::<Result<Vec<_>>>()?.into_iter().for_each(|found| matches.extend(found));
+        matches.extend(first, &found.collect::<Result<Vec<_>>>()?, &columns);
         prepared = Some(columns);
     }
     Ok(matches)

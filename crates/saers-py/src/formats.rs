@@ -16,18 +16,18 @@ pub type Parts<'py> = (String, String, PyReadonlyArray2<'py, f64>, Option<f64>, 
 type Read<'py> = (String, String, Bound<'py, PyArray2<f64>>, Option<f64>, Row, Option<f64>);
 
 /// Makes core motifs, which checks the matrices.
-pub fn motifs(parts: &[Parts<'_>]) -> CoreResult<Vec<Motif>> {
-    let of = |(id, name, matrix, n_sites, background, log10_evalue): &Parts<'_>| {
+pub fn motifs(parts: Vec<Parts<'_>>) -> CoreResult<Vec<Motif>> {
+    let of = |(id, name, matrix, n_sites, background, log10_evalue): Parts<'_>| {
         Ok(Motif {
-            id: id.clone(),
-            name: name.clone(),
-            frequencies: Frequencies::new(rows(matrix)?)?,
-            n_sites: *n_sites,
-            background: *background,
-            log10_evalue: *log10_evalue,
+            id,
+            name,
+            frequencies: Frequencies::new(rows(&matrix)?)?,
+            n_sites,
+            background,
+            log10_evalue,
         })
     };
-    parts.iter().map(of).collect()
+    parts.into_iter().map(of).collect()
 }
 
 /// Reads all motifs of a file.
@@ -45,6 +45,6 @@ pub fn read_motifs(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Read<'_>>> {
 #[pyfunction]
 #[pyo3(signature = (parts, *, jaspar))]
 pub fn motifs_text(parts: Vec<Parts<'_>>, jaspar: bool) -> CoreResult<String> {
-    let motifs = motifs(&parts)?;
+    let motifs = motifs(parts)?;
     Ok(if jaspar { formats::jaspar_text(&motifs) } else { formats::meme_text(&motifs) })
 }

@@ -14,7 +14,10 @@ pub fn rows(matrix: &PyReadonlyArray2<'_, f64>) -> CoreResult<Vec<Row>> {
         let message = format!("matrix must have 4 columns (A C G T), got {}", view.ncols());
         return Err(Error::invalid(message).into());
     }
-    Ok(view.outer_iter().map(|row| [row[0], row[1], row[2], row[3]]).collect())
+    Ok(match view.as_slice() {
+        Some(values) => values.as_chunks().0.to_vec(),
+        None => view.outer_iter().map(|row| [row[0], row[1], row[2], row[3]]).collect(),
+    })
 }
 
 /// Makes an array of shape (width, 4).

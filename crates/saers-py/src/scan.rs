@@ -30,7 +30,7 @@ impl MotifScanner {
         reverse_complement: bool,
     ) -> PyResult<Self> {
         let options = Options { threshold: thresh, pseudocount, background, reverse_complement };
-        let motifs = motifs(&parts)?;
+        let motifs = motifs(parts)?;
         let scanners = motifs.iter().map(|motif| Scanner::new(motif, &options));
         let scanners = scanners.collect::<Result<Vec<_>, _>>().map_err(CoreError::from)?;
         Ok(Self { scanners, strands: if reverse_complement { 2 } else { 1 } })

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::Options;
 use super::aligned::Aligned;
 use crate::motif::{Frequencies, Motif, Row, smooth};
@@ -49,19 +51,20 @@ impl Columns {
     /// Adds pseudo-counts, puts every other strand behind its target, and groups them by width.
     pub fn prepare(targets: &[Motif], background: &Row, options: &Options) -> Self {
         let smooth = smoothed(background, 1 + query_rounds(options));
-        let mut strands = Vec::new();
-        let mut matrices: Vec<(Frequencies, f64)> = Vec::new();
-        for (target, motif) in targets.iter().enumerate() {
+        let both = |(target, motif): (usize, &Motif)| {
             let forward = with_pseudocount(motif, &smooth, options.pseudocount);
-            let sites = motif.n_sites.unwrap_or(0.0);
             let other = options.reverse_complement.then(|| forward.reverse_complement());
-            for (reverse, matrix) in [(false, Some(forward)), (true, other)] {
-                let Some(matrix) = matrix else { continue };
-                strands.push(Strand { target, reverse, consensus: consensus(&matrix) });
-                matrices.push((matrix, sites));
-            }
-        }
-        let by_place = by_place(&strands, targets);
+            let strand = move |(reverse, matrix): (bool, Frequencies)| {
+                (Strand { target, reverse, consensus: consensus(&matrix) }, matrix)
+            };
+            std::iter::once((false, forward)).chain(other.map(|other| (true, other))).map(strand)
+        };
+        let (prepared, by_id) = rayon::join(
+            || targets.par_iter().enumerate().flat_map_iter(both).collect::<Vec<_>>(),
+            || by_id(targets),
+        );
+        let (strands, matrices): (Vec<Strand>, Vec<Frequencies>) = prepared.into_iter().unzip();
+        let by_place = by_place(&by_id, strands.len());
         let mut places = vec![0; strands.len()];
         for (place, &strand) in by_place.iter().enumerate() {
             places[strand as usize] = place as u32;
@@ -78,34 +81,50 @@ impl Columns {
             places,
             by_place,
         };
-        columns.lay_out(&matrices);
+        columns.lay_out(&matrices, targets);
         columns
     }
 
-    fn lay_out(&mut self, matrices: &[(Frequencies, f64)]) {
+    fn lay_out(&mut self, matrices: &[Frequencies], targets: &[Motif]) {
         let mut by_width: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for (index, (matrix, _)) in matrices.iter().enumerate() {
+        for (index, matrix) in matrices.iter().enumerate() {
             by_width.entry(matrix.width()).or_default().push(index as u32);
         }
+        let mut start = 0;
         for (width, members) in by_width {
-            let (start, first) = (self.sites.len(), self.members.len());
-            self.classes.push(Class { width, start, first, count: members.len() });
-            for position in 0..width {
-                for &member in &members {
-                    let (matrix, sites) = &matrices[member as usize];
-                    self.rows.push(matrix.rows()[position]);
-                    for (letter, &value) in matrix.rows()[position].iter().enumerate() {
-                        self.letters[letter].push(value);
-                    }
-                    self.sites.push(*sites);
-                }
-            }
+            self.classes.push(Class {
+                width,
+                start,
+                first: self.members.len(),
+                count: members.len(),
+            });
+            start += width * members.len();
             self.members.extend(members);
         }
-        for (singles, letters) in self.singles.iter_mut().zip(&self.letters) {
-            singles.resize(letters.len());
-            singles.iter_mut().zip(letters).for_each(|(single, &letter)| *single = letter as f32);
-        }
+        let Self { classes, members, strands, .. } = &*self;
+        let order = || {
+            classes.iter().flat_map(|class| {
+                let members = &members[class.first..class.first + class.count];
+                (0..class.width)
+                    .flat_map(move |position| members.iter().map(move |&m| (m, position)))
+            })
+        };
+        let sites = |(member, _): (u32, usize)| {
+            targets[strands[member as usize].target].n_sites.unwrap_or(0.0)
+        };
+        let (mut rows, mut all_sites) = (Vec::with_capacity(start), Vec::with_capacity(start));
+        rayon::join(
+            || rows.extend(order().map(|(m, position)| matrices[m as usize].rows()[position])),
+            || all_sites.extend(order().map(sites)),
+        );
+        (self.rows, self.sites) = (rows, all_sites);
+        let rows = &self.rows;
+        let letters = self.letters.par_iter_mut().zip(&mut self.singles).enumerate();
+        letters.for_each(|(letter, (doubles, singles))| {
+            *doubles = rows.iter().map(|row| row[letter]).collect();
+            singles.resize(rows.len());
+            singles.iter_mut().zip(rows).for_each(|(single, row)| *single = row[letter] as f32);
+        });
     }
 
     /// Letter frequencies that the columns were prepared with.
@@ -169,13 +188,19 @@ impl Columns {
     }
 }
 
-fn by_place(strands: &[Strand], targets: &[Motif]) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..strands.len() as u32).collect();
-    order.sort_by_key(|&index| {
-        let strand = &strands[index as usize];
-        (strand.reverse, &targets[strand.target].id, index)
-    });
+/// Sorts targets by id, equal ones as they stand.
+fn by_id(targets: &[Motif]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..targets.len() as u32).collect();
+    order.sort_by_key(|&target| &targets[target as usize].id);
     order
+}
+
+/// Lists the strands of targets in an order: given strands before the other ones.
+fn by_place(targets: &[u32], strands: usize) -> Vec<u32> {
+    let of_each = strands / targets.len();
+    let side =
+        |other: usize| targets.iter().map(move |&target| target * of_each as u32 + other as u32);
+    (0..of_each).flat_map(side).collect()
 }
 
 /// Mixes the background into a motif according to its number of sites.

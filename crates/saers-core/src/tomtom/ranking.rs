@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::alignment::Alignment;
 use super::columns::Columns;
-use super::{Criterion, MAX_QUERY_WIDTH, Match, Options, QValues};
+use super::matches::Found;
+use super::{Criterion, MAX_QUERY_WIDTH, Options, QValues};
 use crate::storey::{self, Bootstrap, horizon};
 
 /// Bits that say which of equally good strands goes first.
@@ -23,14 +24,8 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    /// Words the better strand of every target down to the threshold, best first.
-    pub fn matches(
-        &self,
-        query: usize,
-        columns: &Columns,
-        options: &Options,
-        start: Option<&Bootstrap>,
-    ) -> Vec<Match> {
+    /// Lists the better strand of every target down to the threshold, best first.
+    pub fn hits(self, columns: &Columns, options: &Options, start: Option<&Bootstrap>) -> Found {
         let rounded: Vec<f64>;
         let p_values = match (options.q_values, options.complete) {
             (QValues::Compat, true) => {
@@ -49,40 +44,36 @@ impl Ranking {
         let sorted: Vec<f64> = order.iter().map(|&strand| p_values[strand as usize]).collect();
         let q_values = storey::q_values(&sorted, p_values.len(), pi0);
         let mut seen = vec![false; columns.targets()];
-        let mut matches = Vec::new();
-        for ((&index, q_value), p_value) in order.iter().zip(q_values).zip(sorted) {
-            let e_value = p_value * columns.targets() as f64;
+        let targets = columns.targets() as f64;
+        let mut kept: Vec<(u32, f64, f64)> = Vec::with_capacity(order.len());
+        for ((&strand, q_value), p_value) in order.iter().zip(q_values).zip(sorted) {
             let value = match options.criterion {
                 Criterion::QValue => q_value,
-                Criterion::EValue => e_value,
+                Criterion::EValue => p_value * targets,
                 Criterion::PValue => p_value,
             };
             if value > options.threshold {
                 break;
             }
-            let strand = &columns.strands()[index as usize];
-            if std::mem::replace(&mut seen[strand.target], true) {
-                continue;
+            if !std::mem::replace(&mut seen[columns.strands()[strand as usize].target], true) {
+                kept.push((strand, p_value, q_value));
             }
-            let Alignment { offset, overlap, .. } = self.aligned[index as usize];
-            matches.push(Match {
-                query,
-                target: strand.target,
-                reverse: strand.reverse,
-                offset,
-                overlap,
-                p_value: match options.q_values {
-                    QValues::Independent => p_value,
-                    QValues::Compat => f64::from(p_value as f32),
-                },
-                log10_p: self.log10(index),
-                e_value,
-                q_value,
-                query_consensus: Arc::clone(&self.consensus),
-                target_consensus: Arc::clone(&strand.consensus),
-            });
         }
-        matches
+        let rounded = |p_value: f64| match options.q_values {
+            QValues::Independent => p_value,
+            QValues::Compat => f64::from(p_value as f32),
+        };
+        let aligned = |&(strand, ..): &(u32, f64, f64)| &self.aligned[strand as usize];
+        Found {
+            strand: kept.iter().map(|(strand, ..)| *strand).collect(),
+            offset: kept.iter().map(|hit| aligned(hit).offset).collect(),
+            overlap: kept.iter().map(|hit| aligned(hit).overlap as i64).collect(),
+            p_value: kept.iter().map(|&(_, p_value, _)| rounded(p_value)).collect(),
+            log10_p: kept.iter().map(|&(strand, ..)| self.log10(strand)).collect(),
+            e_value: kept.iter().map(|&(_, p_value, _)| p_value * targets).collect(),
+            q_value: kept.iter().map(|&(.., q_value)| q_value).collect(),
+            consensus: self.consensus,
+        }
     }
 
     fn log10(&self, strand: u32) -> f64 {
