@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Result, threads};
 
+mod background;
 mod em;
 mod enrichment;
 mod kmers;
@@ -28,8 +29,8 @@ mod significance;
 mod trial;
 mod winner;
 
+use background::Background;
 use em::Mixture;
-use pool::Background;
 use profile::Profile;
 use significance::Null;
 use trial::{Round, Set};

@@ -20,7 +20,7 @@ from saers.progress import SILENT, Progress
 from saers.store import atomic_path
 
 # Raised when a change of the search makes the results kept by older versions stale.
-_VERSION: Final = 5
+_VERSION: Final = 6
 
 FAILURES: Final[schema.Columns] = {"feature": pl.UInt32, "name": pl.String, "error": pl.String}
 

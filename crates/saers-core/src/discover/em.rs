@@ -127,7 +127,8 @@ impl Mixture {
 #[cfg(test)]
 mod tests {
     use super::super::Options;
-    use super::super::pool::{Background, Pool, UNIT};
+    use super::super::background::Background;
+    use super::super::pool::{Pool, UNIT};
     use super::super::profile::Profile;
     use super::super::random::Random;
     use super::super::refine::{SEARCH, Sample};

@@ -112,7 +112,8 @@ fn with_neighbours(counts: &[Entry], word: usize, k: usize, both_strands: bool) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::pool::{Background, Pool, encode, reverse_complement};
+    use super::super::background::Background;
+    use super::super::pool::{Pool, encode, reverse_complement};
     use super::{are_shifts, canonical, enriched_words, presence, with_neighbours};
 
     fn pool(sequences: &[&[u8]]) -> Pool {

@@ -5,6 +5,7 @@
 //! three; one for each of four ranks of G and C content keeps what differs between sequences. (Of
 //! order 3 it would learn a rare motif with CG inside, and find nothing in it.)
 
+use super::background::Ranks;
 use super::random::{Random, hash};
 
 /// Letters that the next one depends on.
@@ -22,26 +23,23 @@ struct Chain {
 /// Chains of sequences of like G and C content.
 pub(super) struct Chains {
     chains: Vec<Chain>,
-    /// Shares of G and C from which on the next chain is taken.
-    limits: Vec<f64>,
+    ranks: Ranks,
 }
 
 impl Chains {
     /// Counts the words of the sequences.
     pub(super) fn new(sequences: &[Vec<u8>]) -> Self {
-        let mut shares: Vec<f64> = sequences.iter().map(|codes| strong_share(codes)).collect();
-        shares.sort_unstable_by(f64::total_cmp);
-        let limit = |rank: usize| shares.get(rank * shares.len() / RANKS).copied().unwrap_or(1.0);
-        let limits: Vec<f64> = (1..RANKS).map(limit).collect();
-        let mut ranks = vec![Vec::new(); RANKS];
-        for codes in sequences {
-            ranks[rank(&limits, codes)].push(codes.as_slice());
+        let slices: Vec<&[u8]> = sequences.iter().map(Vec::as_slice).collect();
+        let ranks = Ranks::new(&slices, RANKS);
+        let mut groups = vec![Vec::new(); RANKS];
+        for codes in slices {
+            groups[ranks.of(codes)].push(codes);
         }
         let all = Counts::new(sequences.iter().map(Vec::as_slice)).probabilities(None);
-        let chain = |rank: &Vec<&[u8]>| {
-            Chain::new(&Counts::new(rank.iter().copied()).probabilities(Some(&all)))
+        let chain = |group: &Vec<&[u8]>| {
+            Chain::new(&Counts::new(group.iter().copied()).probabilities(Some(&all)))
         };
-        Self { chains: ranks.iter().map(chain).collect(), limits }
+        Self { chains: groups.iter().map(chain).collect(), ranks }
     }
 
     /// Draws sequences like the given ones; unknown letters stay where they are.
@@ -49,7 +47,7 @@ impl Chains {
         let mut made = Vec::with_capacity(sequences.len() * copies);
         for codes in sequences {
             let mut random = Random::new(hash(seed, codes));
-            let chain = &self.chains[rank(&self.limits, codes)];
+            let chain = &self.chains[self.ranks.of(codes)];
             made.extend((0..copies).map(|_| chain.draw(codes, &mut random)));
         }
         made
@@ -131,17 +129,6 @@ impl Counts {
         }
         made
     }
-}
-
-fn strong_share(codes: &[u8]) -> f64 {
-    let [known, strong] =
-        [0..4_u8, 1..3].map(|kind| codes.iter().filter(|&code| kind.contains(code)).count());
-    strong as f64 / known.max(1) as f64
-}
-
-fn rank(limits: &[f64], codes: &[u8]) -> usize {
-    let share = strong_share(codes);
-    limits.iter().filter(|&&limit| share >= limit).count()
 }
 
 #[cfg(test)]

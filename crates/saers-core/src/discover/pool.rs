@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::background::Background;
+
 /// Code of everything that is not A, C, G or T.
 pub(super) const OTHER: u8 = 4;
 
@@ -38,35 +40,6 @@ const TAIL: usize = 64;
 /// Steps of a score in a bit.
 pub(super) const UNIT: f64 = 8.0;
 
-/// An order-1 Markov chain: bits that a letter costs after another.
-pub(super) struct Background {
-    bits: [[f64; 5]; 5],
-}
-
-impl Background {
-    /// Counts the dinucleotides of the sequences, and of their other strand if asked to.
-    pub(super) fn new<'a>(sequences: impl Iterator<Item = &'a [u8]>, both_strands: bool) -> Self {
-        let mut counts = [[1.0_f64; 4]; 4];
-        for pair in sequences.flat_map(|codes| codes.windows(2)).filter(|p| p[0] < 4 && p[1] < 4) {
-            let (a, b) = (usize::from(pair[0]), usize::from(pair[1]));
-            counts[a][b] += 1.0;
-            if both_strands {
-                counts[3 - b][3 - a] += 1.0;
-            }
-        }
-        let total: f64 = counts.iter().flatten().sum();
-        let mut bits = [[0.0; 5]; 5];
-        for a in 0..4 {
-            let row: f64 = counts[a].iter().sum();
-            for b in 0..4 {
-                bits[a][b] = -(counts[a][b] / row).log2();
-            }
-            bits[4][a] = -(row / total).log2();
-        }
-        Self { bits }
-    }
-}
-
 /// Sequences one after the other, each with [`OVERHANG`] unknown letters on both sides.
 pub(super) struct Pool {
     /// Code of each place.
@@ -91,6 +64,7 @@ impl Pool {
         let (mut codes, mut costs, mut starts) = (Vec::new(), Vec::new(), vec![0]);
         for sequence in sequences {
             let from = codes.len();
+            let bits = background.of(sequence);
             codes.extend([OTHER; OVERHANG]);
             codes.extend_from_slice(sequence);
             codes.extend([OTHER; OVERHANG + 1]);
@@ -98,7 +72,7 @@ impl Pool {
             for &code in &codes[from..] {
                 // Differences of these are right as long as they fit, which 30 letters do.
                 costs.push((sum * UNIT + 0.5) as i64 as i16);
-                sum += background.bits[usize::from(previous)][usize::from(code)];
+                sum += bits[usize::from(previous)][usize::from(code)];
                 previous = code;
             }
             starts.push(codes.len());
@@ -183,7 +157,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Background, Pool, UNIT, encode, reverse_complement};
+    use super::super::background::Background;
+    use super::{Pool, UNIT, encode, reverse_complement};
 
     #[test]
     fn letters_of_either_case_are_known_and_others_are_not() {
@@ -239,8 +214,7 @@ mod tests {
         let codes = encode(b"AAAA");
         let background = Background::new([codes.as_slice()].into_iter(), false);
         let pool = Pool::new([codes.as_slice()].into_iter(), &background);
-        // 4 of 7 letters after an A, with a pseudo-count of one each, are an A.
-        let expected = 2.0 * -(4.0_f64 / 7.0).log2() * UNIT;
+        let expected = 2.0 * background.of(&codes)[0][0] * UNIT;
         assert!((f64::from(pool.costs[6] - pool.costs[4]) - expected).abs() <= 1.0);
     }
 }

@@ -252,7 +252,8 @@ pub(super) fn advantage(counts: &[[f64; 4]], site: &Site, sequence: usize, pool:
 #[cfg(test)]
 mod tests {
     use super::super::Options;
-    use super::super::pool::{Background, Pool, UNIT};
+    use super::super::background::Background;
+    use super::super::pool::{Pool, UNIT};
     use super::super::profile::Profile;
     use super::super::random::Random;
     use super::{Measured, PSEUDO, REPORT, SEARCH, Sample, WIDE, refine, refine_wide, trim};

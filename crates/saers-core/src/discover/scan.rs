@@ -217,7 +217,8 @@ fn at<const N: usize, T>(of: &[T], first: usize) -> &[T; N] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pool::{Background, Pool, UNIT, encode, reverse_complement};
+    use super::super::background::Background;
+    use super::super::pool::{Pool, UNIT, encode, reverse_complement};
     use super::{NOWHERE, Profile, Scanner, Text, fill_plain};
     use proptest::prelude::*;
 

@@ -1,9 +1,10 @@
 //! What is searched and tested: the sequences, their controls, and shuffles in their place.
 
 use super::Options;
+use super::background::Background;
 use super::enrichment::{best_cut, doubted, log10_fisher};
 use super::markov::Chains;
-use super::pool::{Background, OTHER, Pool, reverse_complement};
+use super::pool::{OTHER, Pool, reverse_complement};
 use super::profile::Profile;
 use super::random::{Random, hash};
 use super::refine::{Candidate, PSEUDO, Sample, add_site, advantage, sites_above};
