@@ -12,7 +12,6 @@ from tests.tomtom_runs import (
     digests,
     own,
     queries_of,
-    settled,
     write_inputs,
 )
 
@@ -30,7 +29,7 @@ def folder(data, tmp_path_factory):
 @pytest.mark.parametrize("key", EXPECTED)
 def test_rows_are_those_that_the_program_printed(folder, key):
     option, queries, database = key.split()
-    rows = settled(own(folder, queries, database, OPTIONS[option][1]), option)
+    rows = own(folder, queries, database, OPTIONS[option][1])
     found = digests(rows)
     expected = EXPECTED[key]["digests"]
     differing = [query for query in expected if found.get(query) != expected[query]]

@@ -19,6 +19,7 @@ mod ranks;
 mod scaled;
 mod scores;
 mod tails;
+mod ties;
 mod underflow;
 
 use std::sync::{Mutex, PoisonError};
@@ -219,7 +220,7 @@ fn rank(
         let p_values = null::p_values(&scaled, columns, &aligned, &mut scratch.memory);
         (aligned, p_values)
     } else {
-        incomplete::best_alignments(&scaled, columns, options, &mut scratch.memory)
+        incomplete::best_alignments(&scaled, columns, options, &mut scratch.memory)?
     };
     let small = underflow::ln_p_values(&scaled, columns, options, &aligned, &p_values);
     let consensus = std::mem::take(&mut scaled.consensus);
