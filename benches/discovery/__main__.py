@@ -2,13 +2,13 @@
 
 Runs go on where they stopped: each finished set is one line of FOLDER/ENGINE.seedN.jsonl.
 
-    python -m benches.discovery run builtin --seed 8 --folder out
-    python -m benches.discovery run streme --seed 8 --folder out
-    python -m benches.discovery run meme-fast --seed 8 --folder out --limit 100
-    python -m benches.discovery table --seed 8 --folder out [--write]
+    python -m benches.discovery run builtin --seed 9 --folder out
+    python -m benches.discovery run streme --seed 9 --folder out
+    python -m benches.discovery run meme-fast --seed 9 --folder out --limit 100
+    python -m benches.discovery table --seed 9 --folder out [--write]
 
 The parameters of the built-in engine were chosen on seeds 1, 11, 12 and 100 to 102; the table is of
-seed 8. Seeds 2, 5 and 7 were tables of earlier versions.
+seed 9. Seeds 2, 5, 7 and 8 were tables of earlier versions.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
     table.add_argument("--how", default="", help="options of the runs, told in the table")
     table.add_argument("--write", action="store_true", help="keep it for `make bench`")
     for verb in (run, table):
-        verb.add_argument("--seed", type=int, default=8)
+        verb.add_argument("--seed", type=int, default=9)
         verb.add_argument("--folder", type=Path, required=True)
     wanted = parser.parse_args()
     if wanted.verb == "run":

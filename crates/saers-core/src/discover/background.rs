@@ -38,7 +38,7 @@ type Pairs = [[f64; 4]; 4];
 /// Bits that a letter costs after another; the fifth row is of those after an unknown one.
 pub(super) type Costs = [[f64; 5]; 5];
 
-/// Ranks that have a chain of their own. On sets apart ten find more than four, and four more than one.
+/// Ranks that have a chain of their own: of 160 rare motifs of sets apart one finds 112, four 113, ten 116.
 const RANKS: usize = 10;
 /// Pairs of all sequences together that each rank counts as seen beforehand.
 const PRIOR: f64 = 200.0;
