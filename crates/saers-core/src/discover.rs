@@ -78,7 +78,7 @@ impl Default for Options {
 pub struct Discovery {
     /// Probabilities of A, C, G and T, one row a position.
     pub rows: Vec<[f64; 4]>,
-    /// Sequences that hold a site.
+    /// Sequences that hold a site, those of motifs found before blanked.
     pub n_sites: usize,
     /// Log10 of the E-value, which itself may be too small for an `f64`.
     pub log10_evalue: f64,
